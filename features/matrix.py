@@ -1,0 +1,258 @@
+"""History, attributes and as_of into a float32 matrix: the one door to features for all callers."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import cached_property, lru_cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from features import attributes, catalogue, engagement
+from features.attributes import Attribute, Column
+from features.contract import Finding
+from features.history import DAY_US, Codes, Float32, History, Int64, from_rows
+
+WINDOWS_DAYS = catalogue.WINDOWS_DAYS
+MAX_TYPES = 40
+MAX_CHANNELS = 15
+ROWS_PER_BLOCK = 16_384
+
+
+@dataclass(frozen=True)
+class Leads:
+    """n leads as the features see them: their records and their history.
+
+    Attributes
+    ----------
+    created_us : int64 [n]
+        Microseconds since the epoch (UTC).
+    columns : mapping of attribute name to a column of length n
+    history : History
+    segment : int64 [n]
+        The segment of `history` that holds each lead's events.
+    """
+
+    created_us: Int64
+    columns: Mapping[str, Column]
+    history: History
+    segment: Int64
+
+    def __len__(self) -> int:
+        """Return the number of leads."""
+        return len(self.created_us)
+
+
+@dataclass(frozen=True)
+class FeatureSpec:
+    """What was learned about the features; it is stored in the artifact.
+
+    Attributes
+    ----------
+    types, channels : tuple of str
+        Those with features of their own; others are counted in ``other``.
+    sales : tuple of str
+        Event types of the sales process, which are no features.
+    windows_days, half_lives_days : tuple of float
+    attributes : tuple of Attribute
+    exclude : tuple of str
+        Features left out.
+    """
+
+    types: tuple[str, ...]
+    channels: tuple[str, ...]
+    sales: tuple[str, ...] = catalogue.SALES_TYPES
+    windows_days: tuple[float, ...] = catalogue.WINDOWS_DAYS
+    half_lives_days: tuple[float, ...] = catalogue.HALF_LIVES_DAYS
+    attributes: tuple[Attribute, ...] = ()
+    exclude: tuple[str, ...] = ()
+
+    @cached_property
+    def features(self) -> tuple[catalogue.Feature, ...]:
+        """The columns of the matrix, in order."""
+        return tuple(feature for feature in self._all if feature.name not in self.exclude)
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """The names of the columns of the matrix, in order."""
+        return tuple(feature.name for feature in self.features)
+
+    @cached_property
+    def kept(self) -> npt.NDArray[np.intp] | None:
+        """Which computed columns the matrix keeps; None for all of them."""
+        if not set(self.exclude) & {feature.name for feature in self._all}:
+            return None
+        return np.flatnonzero([feature.name not in self.exclude for feature in self._all])
+
+    @cached_property
+    def _engagement(self) -> tuple[catalogue.Feature, ...]:
+        return catalogue.engagement(
+            self.types, self.channels, self.windows_days, self.half_lives_days
+        )
+
+    @cached_property
+    def _all(self) -> tuple[catalogue.Feature, ...]:
+        return (*self._engagement, *map(catalogue.of_attribute, self.attributes))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the spec as JSON can hold it."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, Any]) -> "FeatureSpec":
+        """Rebuild a spec from `to_dict`."""
+        plain = {name: tuple(value) for name, value in stored.items() if name != "attributes"}
+        known = tuple(
+            Attribute(a["name"], a["kind"], tuple(a["levels"])) for a in stored["attributes"]
+        )
+        return cls(**plain, attributes=known)
+
+
+def leads_from_arrow(leads: pa.Table, history: History, segment: Int64 | None = None) -> Leads:
+    """Take `Leads` out of a table as the readers give it; without `segment` row i has segment i."""
+    created = leads["created_at"].cast(pa.timestamp("us", "UTC")).cast(pa.int64()).to_numpy()
+    columns = {name: leads[name] for name in leads.column_names if name not in attributes.RESERVED}
+    return Leads(created, columns, history, np.arange(len(leads)) if segment is None else segment)
+
+
+def learn_spec(
+    leads: pa.Table,
+    history: History,
+    *,
+    until_us: int,
+    sales: Sequence[str] = catalogue.SALES_TYPES,
+    exclude: Sequence[str] = (),
+    sensitive: Sequence[str] = (),
+    windows_days: Sequence[float] = WINDOWS_DAYS,
+) -> tuple[FeatureSpec, tuple[Finding, ...]]:
+    """Learn vocabularies and attributes from leads created and events known by `until_us`."""
+    created = pc.less_equal(leads["created_at"], pa.scalar(until_us, pa.timestamp("us", "UTC")))
+    known, findings = attributes.learn(leads.filter(created), exclude=exclude, sensitive=sensitive)
+    seen = history.known_us <= until_us
+    return (
+        FeatureSpec(
+            types=_frequent(
+                history.type_code[seen],
+                history.types,
+                MAX_TYPES,
+                without=(*sales, *catalogue.TAKEN_TYPES),
+            ),
+            channels=_frequent(
+                history.channel_code[seen],
+                history.channels,
+                MAX_CHANNELS,
+                without=(catalogue.OTHER,),
+            ),
+            sales=tuple(sales),
+            windows_days=tuple(sorted({float(days) for days in windows_days})),
+            attributes=known,
+            exclude=tuple(exclude),
+        ),
+        findings,
+    )
+
+
+def matrix(
+    spec: FeatureSpec,
+    leads: Leads,
+    row: npt.NDArray[np.integer[Any]],
+    as_of_us: Int64,
+    *,
+    threads: int = 1,
+) -> Float32:
+    """Compute the features of leads at given moments.
+
+    Parameters
+    ----------
+    spec : FeatureSpec
+    leads : Leads
+    row : int [r]
+        Which lead each row is about; a lead may stand several times.
+    as_of_us : int64 [r]
+        The moment of each row.
+    threads : int
+        Blocks of rows are computed by so many threads.
+
+    Returns
+    -------
+    float32 [r, len(spec.names)]
+        NaN where missing; a count of nothing is 0.
+    """
+    width = len(spec._engagement)  # noqa: SLF001
+    out = np.empty((len(row), width + len(spec.attributes)), np.float32)
+    out[:, width:] = attributes.encode(leads.columns, spec.attributes, len(leads))[row]
+    kernel: Callable[..., None] = engagement.engagement
+    fixed = _kernel_arguments(spec, leads.history)
+    segment, created = leads.segment[row], leads.created_us[row]
+    as_of = np.array(as_of_us, np.int64)  # a read-only array would have the kernel compiled anew
+
+    def block(start: int) -> None:
+        rows = slice(start, start + ROWS_PER_BLOCK)
+        kernel(*fixed, segment[rows], created[rows], as_of[rows], out[rows])
+
+    starts = range(0, len(row), ROWS_PER_BLOCK)
+    if threads > 1 and len(starts) > 1:
+        with ThreadPoolExecutor(threads) as pool:
+            list(pool.map(block, starts))
+    else:
+        for start in starts:
+            block(start)
+    return out if spec.kept is None else np.ascontiguousarray(out[:, spec.kept])
+
+
+def unknown_types(spec: FeatureSpec, types: Iterable[str]) -> tuple[str, ...]:
+    """Event types that have no feature of their own and are counted in ``other``."""
+    known = {*spec.types, *spec.sales}
+    return tuple(name for name in types if name not in known)
+
+
+def warm_up() -> None:
+    """Compile the kernel, or load it from the cache, so that no request waits for it."""
+    history = from_rows([[(0, 0, "web_visit", "web", None)]])
+    zero = np.zeros(1, np.int64)
+    matrix(FeatureSpec(("web_visit",), ("web",)), Leads(zero, {}, history, zero), zero, zero)
+
+
+def _frequent(
+    codes: Codes, names: Sequence[str], most: int, *, without: Sequence[str]
+) -> tuple[str, ...]:
+    counts = np.bincount(codes, minlength=len(names))[: len(names)]
+    ranked = sorted(
+        (-int(count), name)
+        for count, name in zip(counts, names, strict=True)
+        if count and name not in without
+    )
+    return tuple(sorted(name for _, name in ranked[:most]))
+
+
+def _kernel_arguments(spec: FeatureSpec, history: History) -> tuple[Any, ...]:
+    return (
+        history.ptr,
+        history.occurred_us,
+        history.known_us,
+        history.type_code,
+        history.channel_code,
+        history.value,
+        _slots(history.types, spec.types, spec.sales),
+        _slots(history.channels, spec.channels, ()),
+        *_constants(spec.windows_days, spec.half_lives_days),
+    )
+
+
+@lru_cache(maxsize=64)
+def _constants(
+    windows: tuple[float, ...], half_lives: tuple[float, ...]
+) -> tuple[Int64, npt.NDArray[np.float64]]:
+    return (np.array(windows) * DAY_US).astype(np.int64), np.array(half_lives)
+
+
+def _slots(
+    names: Sequence[str], vocabulary: Sequence[str], passed_over: Sequence[str]
+) -> engagement.Slots:
+    slot_of = {name: slot for slot, name in enumerate(vocabulary)}
+    slot_of |= dict.fromkeys(passed_over, engagement.NO_SLOT)
+    other = len(vocabulary)
+    return np.array([*(slot_of.get(name, other) for name in names), other], np.int16)

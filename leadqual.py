@@ -1,0 +1,60 @@
+"""The command `leadqual`: composes each package's own commands and turns errors into exit codes; it does no work itself."""
+
+import sys
+
+import typer
+
+from features.commands import app as features_commands
+from features.terminal import say
+from serving.commands import app as serving_commands
+from training.commands import app as training_commands
+
+EXIT_CODES = {
+    "ContractError": 2,
+    "ConfigError": 2,
+    "TooLittleHistory": 2,
+    "UsageError": 2,
+    "GateRefused": 3,
+    "ArtifactError": 4,
+    "RegistryError": 4,
+    "OutputError": 5,
+    "OSError": 5,
+}
+"""Who can act: 2 whoever sends the data, 3 whoever judges the model, 4 whoever deploys it, 5 whoever runs the disk."""
+
+app = typer.Typer(
+    name="leadqual",
+    help="Learn which leads will close, score them, and flag those to hand off to sales.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+for commands in (features_commands, training_commands, serving_commands):
+    app.add_typer(commands)
+
+
+def main() -> None:
+    """Run the command; known errors end with one message on stderr and their exit code, others are bugs (1)."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except Exception as error:
+        code = exit_code(error)
+        if code is None:
+            raise
+        say(f"leadqual: {error}")
+        sys.exit(code)
+
+
+def exit_code(error: BaseException) -> int | None:
+    """Return the exit code of a known error by its class, None for a bug.
+
+    >>> exit_code(FileNotFoundError()), exit_code(ZeroDivisionError())
+    (5, None)
+    """
+    return next((EXIT_CODES[kind.__name__] for kind in type(error).__mro__ if kind.__name__ in EXIT_CODES), None)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The stateless HTTP service as an ASGI app; how it is run as a process is not here."""

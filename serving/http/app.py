@@ -1,0 +1,105 @@
+"""The stateless application, composed from what it is handed; the process around it is not here."""
+
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any
+
+import anyio
+import anyio.to_thread
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic.json_schema import models_json_schema
+from starlette.exceptions import HTTPException
+
+from serving.http import problems, routes
+from serving.http.body_limit import BodyLimit
+from serving.http.meters import Meters
+from serving.http.schemas import LARGEST_BODY, ProblemOut, ScoreRequest
+from serving.http.watch import Watch
+from serving.served_model import ModelSlot, ServedModel
+from training.scorer import LeadScorer
+
+logger = logging.getLogger(__name__)
+
+API_VERSION = "1"
+DESCRIPTION = "How likely is a lead to be won, and should sales have it now? Docs: the README."
+
+
+def create_app(
+    slot: ModelSlot,
+    *,
+    now_us: Callable[[], int],
+    threads: int = 2,
+    load: Callable[[], LeadScorer] | None = None,
+) -> FastAPI:
+    """Compose the application.
+
+    Parameters
+    ----------
+    slot : ModelSlot
+        The model that is served; it may be filled later.
+    now_us : callable
+        The clock, microseconds since the epoch: as_of where a request gives none.
+    threads : int
+        Requests with many leads or with reasons that are worked on at a time.
+    load : callable, optional
+        Fills an empty slot after start-up; meanwhile ``/readyz`` answers 503.
+    """
+    meters = Meters()
+    app = FastAPI(
+        title="leadqual",
+        version=API_VERSION,
+        description=DESCRIPTION,
+        lifespan=partial(_lifespan, slot, meters, load),
+    )
+    app.include_router(routes.score_routes(slot, meters, now_us, threads))
+    app.include_router(routes.health_routes(slot, meters))
+    app.add_exception_handler(problems.Problem, problems.on_problem)
+    app.add_exception_handler(HTTPException, problems.on_http_exception)
+    app.add_middleware(BodyLimit, most=LARGEST_BODY)
+    app.add_middleware(Watch, meters=meters)
+    app.openapi = partial(_document, app)  # type: ignore[method-assign]
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(
+    slot: ModelSlot,
+    meters: Meters,
+    load: Callable[[], LeadScorer] | None,
+    _app: FastAPI,
+) -> AsyncIterator[None]:
+    if slot.model is not None:
+        meters.serving(slot.model.scorer)
+    async with anyio.create_task_group() as tasks:
+        if slot.model is None and load is not None:
+            tasks.start_soon(_fill, slot, meters, load)
+        yield
+        tasks.cancel_scope.cancel()
+
+
+async def _fill(slot: ModelSlot, meters: Meters, load: Callable[[], LeadScorer]) -> None:
+    slot.why_empty = "the model is being loaded"
+    try:
+        slot.model = await anyio.to_thread.run_sync(
+            lambda: ServedModel.of(load()), abandon_on_cancel=True
+        )
+        meters.serving(slot.model.scorer)
+    except Exception:
+        logger.exception("the model could not be loaded")
+        slot.why_empty = "the model could not be loaded: the log says why"
+
+
+def _document(app: FastAPI) -> dict[str, Any]:
+    """Return the OpenAPI document, with the models that routes read and answer as bytes."""
+    if app.openapi_schema is None:
+        schema = get_openapi(
+            title=app.title, version=app.version, description=app.description, routes=app.routes
+        )
+        models = [(ScoreRequest, "validation"), (ProblemOut, "serialization")]
+        _, found = models_json_schema(models, ref_template=routes.REF)  # type: ignore[arg-type]
+        schema.setdefault("components", {}).setdefault("schemas", {}).update(found["$defs"])
+        app.openapi_schema = schema
+    return app.openapi_schema

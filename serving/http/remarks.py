@@ -1,0 +1,58 @@
+"""Warnings about a lead in a request: what the model does not know, and what was ignored or odd."""
+
+import math
+from collections.abc import Iterator
+
+from serving.http.schemas import LeadIn
+from serving.served_model import ServedModel
+
+LONGEST_NAME = 60
+MOST_NAMES = 20
+"""Names that one lead's warnings of one kind list."""
+
+
+def remarks(model: ServedModel, lead: LeadIn, as_of_us: int) -> list[dict[str, str]]:
+    """Return a lead's warnings as `schemas.WarningOut` has them."""
+    found = list(_about_attributes(model, lead)) if lead.attributes else []
+    if lead.events:
+        found += _about_events(model, lead, as_of_us)
+    return found
+
+
+def _about_attributes(model: ServedModel, lead: LeadIn) -> Iterator[dict[str, str]]:
+    unknown = lead.attributes.keys() - model.attributes.keys()
+    yield from _unknown("attribute", unknown, "ignored")
+    for name, value in lead.attributes.items():
+        attribute = model.attributes.get(name)
+        if attribute is None or value is None or attribute.kind == "category":
+            continue
+        if math.isnan(attribute.code(value)):
+            detail = f"{_short(name)} must be a {attribute.kind}: taken as missing"
+            yield {"code": "attribute_kind", "detail": detail}
+
+
+def _about_events(model: ServedModel, lead: LeadIn, as_of_us: int) -> Iterator[dict[str, str]]:
+    counted = "counted as other activity"
+    yield from _unknown("event_type", {e.event_type for e in lead.events} - model.types, counted)
+    channels = {event.channel for event in lead.events if event.channel is not None}
+    yield from _unknown("channel", channels - model.channels, "counted as another channel")
+    times = [event.occurred_at for event in lead.events]
+    if max(times) > as_of_us:
+        late = sum(time > as_of_us for time in times)
+        yield {"code": "events_after_as_of", "detail": f"{late} after as_of: ignored"}
+    if min(times) < lead.created_at:
+        early = sum(time < lead.created_at for time in times)
+        yield {"code": "events_before_created_at", "detail": f"{early} before created_at: kept"}
+
+
+def _unknown(what: str, names: set[str], taken: str) -> Iterator[dict[str, str]]:
+    for name in sorted(names)[:MOST_NAMES]:
+        detail = f"{_short(name)} is not known to the model: {taken}"
+        yield {"code": f"unknown_{what}", "detail": detail}
+    if len(names) > MOST_NAMES:
+        detail = f"{len(names) - MOST_NAMES} more are not known to the model: {taken}"
+        yield {"code": f"unknown_{what}", "detail": detail}
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…"

@@ -1,0 +1,69 @@
+"""From the bytes of a request to leads as the scorer takes them; what is answered is not here."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from pydantic import ValidationError
+
+from features.attributes import Attribute
+from features.history import from_rows
+from features.matrix import Leads
+from serving.http import problems
+from serving.http.problems import Fault
+from serving.http.schemas import MOST_EVENTS, EventIn, LeadIn, ScoreRequest
+
+
+def parse(body: bytes) -> ScoreRequest:
+    """Read the body of ``POST /v1/score``.
+
+    Raises
+    ------
+    Problem
+        400 when it is no JSON, 422 when it is not as the schema asks; names up to 50 places.
+    """
+    try:
+        request = ScoreRequest.model_validate_json(body)
+    except ValidationError as error:
+        raise problems.invalid(error) from None
+    if len(request.leads) > 1:
+        _check_ids(request.leads)
+        _check_events(request.leads)
+    return request
+
+
+def to_leads(leads: Sequence[LeadIn], attributes: Sequence[Attribute]) -> Leads:
+    """Bring leads into the form that the scorer takes, without a table."""
+    return Leads(
+        np.array([lead.created_at for lead in leads], np.int64),
+        {
+            attribute.name: [lead.attributes.get(attribute.name) for lead in leads]
+            for attribute in attributes
+        },
+        from_rows([[_row(event) for event in lead.events] for lead in leads]),
+        np.arange(len(leads)),
+    )
+
+
+def _row(event: EventIn) -> tuple[int, int, str, str | None, float | None]:
+    occurred, recorded = event.occurred_at, event.recorded_at
+    known = occurred if recorded is None or recorded < occurred else recorded
+    return occurred, known, event.event_type, event.channel, event.value
+
+
+def _check_ids(leads: Sequence[LeadIn]) -> None:
+    first: dict[str, int] = {}
+    faults = []
+    for place, lead in enumerate(leads):
+        if first.setdefault(lead.lead_id, place) != place:
+            detail = f"is the id of lead {first[lead.lead_id]} of this request too"
+            where = problems.pointer(["leads", place, "lead_id"])
+            faults.append(Fault(where, detail, "duplicate_lead_id"))
+    if faults:
+        raise problems.contradiction(faults[: problems.MOST_ERRORS], len(faults))
+
+
+def _check_events(leads: Sequence[LeadIn]) -> None:
+    events = sum(len(lead.events) for lead in leads)
+    if events > MOST_EVENTS:
+        detail = f"must have at most {MOST_EVENTS} events in all, got {events}"
+        raise problems.contradiction([Fault("#/leads", detail, "too_many_events")])

@@ -1,0 +1,136 @@
+"""The endpoints: parse, one call, answer."""
+
+from collections.abc import Callable
+from functools import partial
+from http import HTTPStatus
+from typing import Any
+
+import anyio
+import anyio.to_thread
+from fastapi import APIRouter, Request, Response
+
+from serving.http import answers, problems
+from serving.http.meters import Meters
+from serving.http.requests import parse
+from serving.http.schemas import ModelAnswer, ScoreAnswer, Status
+from serving.served_model import ModelSlot, ServedModel
+
+REF = "#/components/schemas/{model}"
+BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/json": {"schema": {"$ref": REF.format(model="ScoreRequest")}}},
+    }
+}
+INLINE_BYTES = 64_000
+INLINE_LEADS = 8
+"""Up to these, and without reasons, a request takes about a millisecond: it is answered at once."""
+MOST_WAITING = 32
+RETRY_SECONDS = "5"
+
+
+def score_routes(
+    slot: ModelSlot, meters: Meters, now_us: Callable[[], int], threads: int
+) -> APIRouter:
+    """Return ``POST /v1/score`` and ``GET /v1/model``.
+
+    Parameters
+    ----------
+    slot : ModelSlot
+    meters : Meters
+    now_us : callable
+        The clock, microseconds since the epoch: as_of where a request gives none.
+    threads : int
+        Requests with many leads or with reasons that are worked on at a time.
+    """
+    router = APIRouter(prefix="/v1", tags=["score"])
+    pool = anyio.CapacityLimiter(threads)
+
+    @router.post(
+        "/score", openapi_extra=BODY, responses=_answers(ScoreAnswer, 400, 413, 415, 422, 503)
+    )
+    async def score(request: Request) -> Response:
+        """Score 1 to 1,000 leads: one result each, in the same order."""
+        model = _loaded(slot)
+        _check_media_type(request)
+        body = await request.body()
+        now = now_us()
+        if len(body) <= INLINE_BYTES:
+            wanted = parse(body)
+            if len(wanted.leads) <= INLINE_LEADS and not wanted.reasons:
+                return _json(answers.score(model, wanted, now, meters))
+            work = partial(answers.score, model, wanted, now, meters)
+        else:
+            work = partial(_parse_and_score, model, body, now, meters)
+        if pool.statistics().tasks_waiting >= MOST_WAITING:
+            raise _busy()
+        return _json(await anyio.to_thread.run_sync(work, limiter=pool))
+
+    @router.get("/model", responses=_answers(ModelAnswer, 503))
+    async def model() -> Response:
+        """Return the card of the model, its hand-off rule and its figures."""
+        return _json(answers.describe(_loaded(slot).scorer))
+
+    return router
+
+
+def health_routes(slot: ModelSlot, meters: Meters) -> APIRouter:
+    """Return ``GET /livez``, ``/readyz`` and ``/metrics``."""
+    router = APIRouter(tags=["operations"])
+
+    @router.get("/livez", responses=_answers(Status))
+    async def livez() -> Response:
+        """Answer while the process lives."""
+        return _json(b'{"status":"alive"}')
+
+    @router.get("/readyz", responses=_answers(Status, 503))
+    async def readyz() -> Response:
+        """Answer 200 while a model is loaded, else 503 and why."""
+        _loaded(slot)
+        return _json(b'{"status":"ready"}')
+
+    @router.get(
+        "/metrics",
+        response_class=Response,
+        responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+    )
+    async def metrics() -> Response:
+        """Return what the service counts about itself, for Prometheus."""
+        return Response(meters.exposition(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    return router
+
+
+def _parse_and_score(model: ServedModel, body: bytes, now_us: int, meters: Meters) -> bytes:
+    return answers.score(model, parse(body), now_us, meters)
+
+
+def _json(content: bytes) -> Response:
+    return Response(content, media_type="application/json")
+
+
+def _loaded(slot: ModelSlot) -> ServedModel:
+    if slot.model is None:
+        raise problems.of(503, "no_model", slot.why_empty, {"Retry-After": RETRY_SECONDS})
+    return slot.model
+
+
+def _busy() -> problems.Problem:
+    detail = "too many large requests are waiting: send this one again later"
+    return problems.of(503, "busy", detail, {"Retry-After": RETRY_SECONDS})
+
+
+def _check_media_type(request: Request) -> None:
+    media_type = request.headers.get("content-type", "application/json").partition(";")[0].strip()
+    if media_type.lower() != "application/json" and not media_type.lower().endswith("+json"):
+        detail = "the body must be JSON: send Content-Type: application/json"
+        raise problems.of(415, "unsupported_media_type", detail)
+
+
+def _answers(answer: type[Any], *statuses: int) -> dict[int | str, dict[str, Any]]:
+    problem = {problems.PROBLEM_JSON: {"schema": {"$ref": REF.format(model="ProblemOut")}}}
+    errors = {
+        status: {"description": HTTPStatus(status).phrase, "content": problem}
+        for status in statuses
+    }
+    return {200: {"model": answer, "description": "OK"}} | errors

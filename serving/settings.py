@@ -1,0 +1,56 @@
+"""The service's settings, and the only reader of the environment; the model has its own."""
+
+import ipaddress
+import socket
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """What `leadqual serve` can be told, by option or as ``LEADQUAL_<NAME>`` in the environment.
+
+    Attributes
+    ----------
+    host, port
+        Where to listen; port 0 takes a free one.
+    workers : int
+        Processes, each with its own copy of the model.
+    threads : int
+        Requests with many leads or with reasons that one process works on at a time.
+    stop_within_seconds : int
+        How long requests in flight may take after SIGTERM.
+    log_level : str
+
+    Examples
+    --------
+    >>> Settings(port=9000).port
+    9000
+    """
+
+    model_config = SettingsConfigDict(env_prefix="LEADQUAL_", frozen=True, extra="ignore")
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=0, le=65_535)
+    workers: int = Field(default=1, ge=1, le=64)
+    threads: int = Field(default=2, ge=1, le=64)
+    stop_within_seconds: int = Field(default=10, ge=1, le=15)
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether a host is this machine only; a name counts when all of its addresses are.
+
+    >>> is_loopback("127.0.0.1"), is_loopback("::1"), is_loopback("0.0.0.0")
+    (True, True, False)
+    """
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        pass
+    try:
+        found = {str(entry[4][0]) for entry in socket.getaddrinfo(host, None)}
+    except OSError:
+        return False
+    return bool(found) and all(ipaddress.ip_address(address).is_loopback for address in found)

@@ -1,0 +1,325 @@
+"""Versions, aliases and artifacts through a registry of one file; and what is said when it fails."""
+
+import json
+import logging
+import shutil
+import subprocess
+import sys
+from datetime import UTC, datetime
+
+import numpy as np
+import pandas as pd
+import pytest
+import sqlalchemy
+
+from tests.scorers import AS_OF_US, EPOCH_US, small_leads, small_scorer
+from training import registry, tracking
+from training.registry import RegistryError
+from training.scorer import ArtifactError
+
+
+@pytest.fixture(scope="session")
+def empty_registry(tmp_path_factory):
+    """A database with MLflow's tables: making them takes seconds, copying it nothing."""
+    path = tmp_path_factory.mktemp("registry") / "empty.db"
+    tracking.client(f"sqlite:///{path}", create=True).search_experiments()
+    return path
+
+
+@pytest.fixture
+def uri(tmp_path, empty_registry):
+    shutil.copy(empty_registry, tmp_path / "mlflow.db")
+    return f"sqlite:///{tmp_path}/mlflow.db"
+
+
+@pytest.fixture(scope="session")
+def artifacts(tmp_path_factory):
+    """Two artifacts and the scorers in them."""
+    folder = tmp_path_factory.mktemp("artifacts")
+    scorers = [small_scorer(seed).save(folder / str(seed)) for seed in (1, 2)]
+    (folder / "1" / "report.html").write_text("<h1>Report</h1>")
+    return [(folder / str(seed), scorer) for seed, scorer in zip((1, 2), scorers, strict=True)]
+
+
+@pytest.fixture
+def two_versions(uri, artifacts):
+    for folder, _ in artifacts:
+        registry.register(folder, "leads", uri=uri)
+    return uri
+
+
+def aliases(uri):
+    return {found.version: found.aliases for found in registry.versions("leads", uri=uri)}
+
+
+def test_registering_makes_a_version_that_is_the_challenger(uri, artifacts):
+    folder, scorer = artifacts[0]
+    made = registry.register(
+        folder,
+        "leads",
+        uri=uri,
+        metrics={"auc": 0.75},
+        params={"horizon_days": 90},
+        tags={"label.strategy": "ipcw"},
+    )
+    assert (made.name, made.version, made.aliases) == ("leads", "1", ("challenger",))
+    assert made.digest == scorer.digest
+    assert made.metrics == {"auc": 0.75}
+    assert datetime.fromisoformat(made.created).tzinfo == UTC
+    assert registry.versions(uri=uri) == (made,)
+
+
+def test_the_run_has_params_tags_and_report_and_the_artifacts_lie_beside_the_database(
+    uri, artifacts, tmp_path
+):
+    folder, _ = artifacts[0]
+    params, tags = {"horizon_days": 90}, {"label.strategy": "ipcw"}
+    registry.register(folder, "リード", uri=uri, params=params, tags=tags)
+    client = tracking.client(uri)
+    found = client.search_model_versions("name = 'リード'")[0]
+    run = client.get_run(found.run_id)
+    assert run.info.status == "FINISHED"
+    assert run.data.params == {"horizon_days": "90"}
+    assert run.data.tags["label.strategy"] == found.tags["label.strategy"] == "ipcw"
+    assert [item.path for item in client.list_artifacts(found.run_id)] == ["report.html"]
+    assert len(list((tmp_path / "mlartifacts").rglob("trees.txt"))) == 1
+
+
+def test_registering_again_moves_challenger_and_nothing_else(two_versions):
+    assert aliases(two_versions) == {"2": ("challenger",), "1": ()}
+
+
+def test_promote_takes_the_challenger_and_rollback_goes_back_step_by_step(uri, artifacts):
+    (first, _), (second, _) = artifacts
+    for folder in (first, second, first):
+        registry.register(folder, "leads", uri=uri)
+        registry.promote("leads", uri=uri)
+    assert aliases(uri) == {"3": ("champion",), "2": (), "1": ()}
+    assert registry.rollback("leads", uri=uri).version == "2"
+    assert registry.rollback("leads", uri=uri).version == "1"
+    assert aliases(uri) == {"3": (), "2": (), "1": ("champion",)}
+    with pytest.raises(RegistryError, match="version 1 replaced no other champion"):
+        registry.rollback("leads", uri=uri)
+
+
+def test_promote_takes_a_version_by_number_and_leaves_the_challenger(two_versions):
+    assert registry.promote("leads", "1", uri=two_versions).aliases == ("champion",)
+    assert aliases(two_versions) == {"2": ("challenger",), "1": ("champion",)}
+
+
+def test_promoting_the_champion_again_does_not_forget_what_it_replaced(two_versions):
+    for version in ("1", "2", "2"):
+        registry.promote("leads", version, uri=two_versions)
+    assert registry.rollback("leads", uri=two_versions).version == "1"
+
+
+@pytest.mark.parametrize(
+    ("act", "said"),
+    [
+        (lambda uri: registry.versions("lead", uri=uri), r"no model lead \(there: leads\)"),
+        (lambda uri: registry.promote("leads", "7", uri=uri), r"no version 7 \(there: 2, 1\)"),
+        (lambda uri: registry.rollback("leads", uri=uri), "leadqual promote leads"),
+        (
+            lambda uri: registry.open_model("models:/leads@champion", uri=uri),
+            r"alias champion \(challenger is version 2\): promote one",
+        ),
+        (lambda uri: registry.open_model("models:/leads@best", uri=uri), "models:/leads/1"),
+        (lambda uri: registry.open_model("models:/leads", uri=uri), "models:/NAME@champion"),
+        (lambda uri: registry.open_model("models:/leads/first", uri=uri), "models:/NAME/3"),
+        (lambda uri: registry.open_model("models:/leads/9", uri=uri), "no version 9"),
+    ],
+)
+def test_what_is_not_there_is_said_with_what_is_and_what_next(two_versions, act, said):
+    with pytest.raises(RegistryError, match=said):
+        act(two_versions)
+
+
+def test_a_model_opens_by_folder_alias_and_version_with_the_same_scores(two_versions, artifacts):
+    registry.promote("leads", "1", uri=two_versions)
+    leads, as_of = small_leads(5, 40), np.full(40, AS_OF_US)
+    (folder, first), (_, second) = artifacts
+    opened = {
+        text: registry.open_model(text, uri=two_versions)
+        for text in (str(folder), "models:/leads@champion", "models:/leads/2")
+    }
+    scores = {text: scorer.score(leads, as_of).score for text, scorer in opened.items()}
+    expected = first.score(leads, as_of).score
+    np.testing.assert_array_equal(scores[str(folder)], expected)
+    np.testing.assert_array_equal(scores["models:/leads@champion"], expected)
+    np.testing.assert_array_equal(scores["models:/leads/2"], second.score(leads, as_of).score)
+    assert opened["models:/leads@champion"].label == f"leads/1 sha256:{first.digest}"
+    assert opened[str(folder)].label == f"leadqual/local sha256:{first.digest}"
+
+
+def test_a_pinned_digest_is_held_for_folders_and_for_registered_models(two_versions, artifacts):
+    (folder, first), (_, second) = artifacts
+    for text in (str(folder), "models:/leads/1"):
+        pinned = f"sha256:{first.digest.upper()}"
+        opened = registry.open_model(text, expect_digest=pinned, uri=two_versions)
+        assert opened.digest == first.digest
+        with pytest.raises(ArtifactError, match="another model than the pinned one"):
+            registry.open_model(text, expect_digest=second.digest, uri=two_versions)
+
+
+def test_a_fetched_artifact_stays_in_the_cache_and_a_damaged_one_is_refused(
+    two_versions, tmp_path
+):
+    cache = tmp_path / "cache"
+    fetched = registry.fetch("models:/leads/1", cache, uri=two_versions)
+    manifest = fetched.folder / "manifest.json"
+    assert sorted(path.name for path in fetched.folder.iterdir()) == [
+        "estimator.skops",
+        "manifest.json",
+        "reference.json",
+        "trees.txt",
+    ]
+    before = manifest.stat().st_mtime_ns
+    assert registry.fetch("models:/leads/1", cache, uri=two_versions) == fetched
+    assert manifest.stat().st_mtime_ns == before, "fetched again"
+
+    (fetched.folder / "trees.txt").write_text("tree\n")
+    with pytest.raises(ArtifactError, match="corrupt or was changed"):
+        registry.open_model("models:/leads/1", uri=two_versions, cache=cache)
+
+    manifest.write_text("{}")
+    registry.open_model("models:/leads/1", uri=two_versions, cache=cache)
+
+
+def test_a_version_whose_files_were_changed_in_the_store_is_refused(two_versions, tmp_path):
+    for manifest in (tmp_path / "mlartifacts").rglob("manifest.json"):
+        manifest.write_text(manifest.read_text() + " ")
+    with pytest.raises(ArtifactError, match="another model than the pinned one"):
+        registry.open_model("models:/leads/1", uri=two_versions)
+
+
+def test_the_cache_keeps_the_newest_few_and_temporary_folders_none(
+    uri, artifacts, tmp_path, monkeypatch
+):
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(temporary))
+    folder, _ = artifacts[0]
+    for version in range(1, 6):
+        registry.register(folder, "leads", uri=uri)
+        registry.fetch(f"models:/leads/{version}", tmp_path / "cache", uri=uri)
+    kept = sorted(path.name.partition("-")[0] for path in (tmp_path / "cache/leads").iterdir())
+    assert kept == ["3", "4", "5"]
+    registry.open_model("models:/leads/5", uri=uri)
+    assert list(temporary.iterdir()) == []
+
+
+def test_a_version_that_others_registered_is_listed_and_not_opened(uri):
+    client = tracking.client(uri)
+    client.create_registered_model("theirs")
+    client.create_model_version("theirs", "file:///somewhere")
+    assert [(v.version, v.digest) for v in registry.versions("theirs", uri=uri)] == [("1", "")]
+    with pytest.raises(RegistryError, match="leadqual did not register it"):
+        registry.open_model("models:/theirs/1", uri=uri)
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("http://127.0.0.1:9", r"127.0.0.1:9 cannot be used .*[Cc]onnection refused"),
+        ("sqlite:///{tmp}/none.db", "there is no registry at .*none.db"),
+        ("sqlite:///{tmp}/text.db", "file is not a database"),
+        ("mlruns", "mlruns is no registry"),
+        ("oddsql://host/db", "oddsql"),
+    ],
+)
+def test_a_registry_that_cannot_be_used_is_named_at_once(address, said, tmp_path):
+    (tmp_path / "text.db").write_text("no database at all, but long enough to be looked into" * 9)
+    with pytest.raises(RegistryError, match=said):
+        registry.versions(uri=address.format(tmp=tmp_path))
+    assert not (tmp_path / "none.db").exists()
+
+
+def test_a_database_whose_driver_is_missing_or_that_is_down_hides_its_password(monkeypatch):
+    def fail(*_, **__):
+        raise ModuleNotFoundError("No module named 'psycopg'", name="psycopg")
+
+    monkeypatch.setattr(sqlalchemy, "create_engine", fail)
+    with pytest.raises(RegistryError, match="pip install psycopg") as told:
+        registry.versions(uri="postgresql://mlflow:secret@127.0.0.1:9/mlflow")
+    assert "secret" not in str(told.value)
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "a@b", "a:b", "it's"])
+def test_a_name_that_no_address_can_hold_is_refused(name, uri, artifacts):
+    with pytest.raises(RegistryError, match="cannot name a model"):
+        registry.register(artifacts[0][0], name, uri=uri)
+
+
+def test_a_folder_without_an_artifact_is_not_registered(uri, tmp_path):
+    with pytest.raises(RegistryError, match="holds no manifest.json"):
+        registry.register(tmp_path / "nothing", "leads", uri=uri)
+    assert registry.versions(uri=uri) == ()
+
+
+def test_mlflow_scores_raw_leads_as_the_scorer_does(two_versions, artifacts):
+    _, scorer = artifacts[0]
+    leads = small_leads(5, 40)
+    as_of = np.full(40, AS_OF_US)
+    as_of[3] = EPOCH_US - 1
+    expected = scorer.score(leads, as_of)
+
+    with tracking._tracking(two_versions):
+        model = tracking.mlflow().pyfunc.load_model("models:/leads/1")
+        answer = model.predict(raw(leads, as_of))
+        with pytest.raises(ValueError, match="lead 'lead-1' cannot be read.* no time zone"):
+            model.predict(raw(leads, as_of).assign(as_of="2026-01-01 09:00"))
+
+    np.testing.assert_array_equal(answer["score"].to_numpy(), expected.score)
+    np.testing.assert_array_equal(answer["percentile"].to_numpy(), expected.percentile)
+    assert answer["why"].tolist() == [expected.whys[code] for code in expected.why]
+    assert answer["decision"][3] == "abstain"
+    assert answer["grade"][3] == ""
+    assert {"hand_off", "nurture"} <= set(answer["decision"])
+
+
+def raw(leads, as_of):
+    """The table that MLflow is asked with: JSON and ISO 8601."""
+    history = leads.history
+    return pd.DataFrame(
+        {
+            "lead_id": [f"lead-{row + 1}" for row in range(len(leads))],
+            "created_at": [iso(time) for time in leads.created_us],
+            "as_of": [iso(time) for time in as_of],
+            "attributes": [
+                json.dumps({name: column[row] for name, column in leads.columns.items()})
+                for row in range(len(leads))
+            ],
+            "events": [
+                json.dumps([event_of(history, e) for e in range(*history.ptr[row : row + 2])])
+                for row in range(len(leads))
+            ],
+        }
+    )
+
+
+def event_of(history, e):
+    value, channel = float(history.value[e]), int(history.channel_code[e])
+    return {
+        "event_type": history.types[history.type_code[e]],
+        "occurred_at": iso(history.occurred_us[e]),
+        "channel": history.channels[channel] if channel < len(history.channels) else None,
+        "value": None if np.isnan(value) else value,
+    }
+
+
+def iso(time_us):
+    return f"{np.datetime64(int(time_us), 'us')}Z"
+
+
+def test_importing_the_registry_imports_neither_mlflow_nor_the_scorer():
+    code = "import sys, training.registry; print({'mlflow', 'lightgbm', 'numba'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+def test_registering_leaves_the_callers_settings_and_logs_alone(uri, artifacts, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///other.db")
+    handlers = logging.getLogger().handlers[:]
+    registry.register(artifacts[0][0], "leads", uri=uri)
+    assert tracking.os.environ["MLFLOW_TRACKING_URI"] == "sqlite:///other.db"
+    assert logging.getLogger().handlers == handlers

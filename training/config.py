@@ -1,0 +1,148 @@
+"""`leadqual.toml`, frozen: what a training run is told beside its tables; the service's settings are not here."""
+
+import difflib
+import tomllib
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError, model_validator
+
+from features.catalogue import SALES_TYPES
+from features.matrix import WINDOWS_DAYS
+
+
+class ConfigError(ValueError):
+    """A `leadqual.toml` that cannot be used: the message names the key, what it got and what it expects."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Label(_Section):
+    """What counts as won, and within how many days."""
+
+    horizon_days: PositiveInt = 90
+    strategy: Literal["ipcw"] = "ipcw"
+
+
+class SnapshotGrid(_Section):
+    """At which moments a lead is looked at; neither: chosen from the data, and said."""
+
+    ages_days: tuple[Annotated[float, Field(ge=0)], ...] | None = None
+    every_days: PositiveFloat | None = None
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> "SnapshotGrid":
+        if self.ages_days is not None and self.every_days is not None:
+            raise ValueError("ages_days and every_days exclude each other: keep one")
+        return self
+
+
+class Features(_Section):
+    """Which features there are."""
+
+    exclude: tuple[str, ...] = ()
+    sensitive: tuple[str, ...] = ()
+    windows_days: Annotated[tuple[PositiveFloat, ...], Field(min_length=1)] = WINDOWS_DAYS
+
+    @model_validator(mode="after")
+    def _ascending(self) -> "Features":
+        if list(self.windows_days) != sorted(set(self.windows_days)):
+            raise ValueError(f"windows_days must ascend, got {list(self.windows_days)}")
+        return self
+
+
+class Events(_Section):
+    """Event types that show what sales does: they end a lead's snapshots and are no features."""
+
+    sales: tuple[str, ...] = SALES_TYPES
+    handoff: tuple[str, ...] = ()
+
+
+class RuleChoice(_Section):
+    """The hand-off rule; without `capacity_per_week` it is unstated, and the best fifth is handed off."""
+
+    kind: Literal["capacity"] = "capacity"
+    capacity_per_week: PositiveInt | None = None
+
+
+class Config(_Section):
+    """A training run's configuration; every key has a default.
+
+    Examples
+    --------
+    >>> Config().label.horizon_days
+    90
+    """
+
+    columns: dict[str, str | dict[str, str]] = Field(default_factory=dict)
+    label: Label = Label()
+    snapshots: SnapshotGrid = SnapshotGrid()
+    features: Features = Features()
+    events: Events = Events()
+    rule: RuleChoice = RuleChoice()
+
+    def columns_of(self, table: str) -> dict[str, str]:
+        """Return the map of our column names to theirs for one table: the common entries, then the table's own."""
+        common = {ours: theirs for ours, theirs in self.columns.items() if isinstance(theirs, str)}
+        own = self.columns.get(table, {})
+        return common | (own if isinstance(own, dict) else {})
+
+
+NOT_YET = {
+    "leaks": "the leak gate",
+    "split": "accounts and undated tables",
+    "gate": "the promotion gate",
+    "label.strategy": "another label strategy than ipcw",
+    "rule.kind": "another rule than capacity",
+    "rule.precision": "the precision rule",
+    "rule.confidence": "the precision rule",
+    "rule.value": "the value rule",
+    "rule.cost": "the value rule",
+}
+"""Keys that are reserved and that this version does not act on: refused, so that nobody relies on them."""
+
+
+def read(path: Path | None) -> Config:
+    """Read a configuration file; None gives the defaults.
+
+    Raises
+    ------
+    ConfigError
+        Names every key that is unknown (with the nearest known one), reserved or has a wrong value.
+    """
+    if path is None:
+        return Config()
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}): check --config") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: is not TOML: {error}") from error
+    try:
+        return Config.model_validate(raw)
+    except ValidationError as error:
+        lines = "\n".join(f"  {_explain(item['loc'], item['msg'], item['type'])}" for item in error.errors())
+        raise ConfigError(f"{path}: {error.error_count()} key(s) cannot be used\n{lines}") from error
+
+
+def _explain(where: tuple[int | str, ...], message: str, kind: str) -> str:
+    key = ".".join(str(part) for part in where)
+    for reserved, purpose in NOT_YET.items():
+        if key == reserved or key.startswith(f"{reserved}."):
+            return f"{key}: {purpose} is not in this version: remove the key"
+    if kind != "extra_forbidden":
+        return f"{key}: {message}"
+    near = difflib.get_close_matches(str(where[-1]), _known(where[:-1]), n=1)
+    return f"{key}: unknown key" + (f", did you mean {near[0]}?" if near else f"; known: {', '.join(_known(where[:-1]))}")
+
+
+def _known(section: tuple[int | str, ...]) -> list[str]:
+    model: type[BaseModel] = Config
+    for part in section:
+        annotation = model.model_fields[str(part)].annotation
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            return []
+        model = annotation
+    return list(model.model_fields)

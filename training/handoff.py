@@ -1,0 +1,380 @@
+"""The hand-off rule, fixed from evidence and replayed; only here does a score meet a threshold."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from math import inf
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+from scipy.stats import betabinom
+
+from features.history import DAY_US
+
+Int64 = npt.NDArray[np.int64]
+UInt8 = npt.NDArray[np.uint8]
+Float64 = npt.NDArray[np.float64]
+Bool = npt.NDArray[np.bool_]
+
+DECISIONS = ("hand_off", "nurture", "abstain", "suppressed")
+HAND_OFF, NURTURE, ABSTAIN, SUPPRESSED = range(4)
+GRADES = ("A", "B", "C", "D", "")
+NO_GRADE = 4
+BEST_SHARE = 0.2
+WEEK_US = 7 * DAY_US
+
+
+@dataclass(frozen=True)
+class Promise:
+    """What a rule promises, in numbers; None where it promises nothing of the kind."""
+
+    confidence: float | None = None
+    at_most_per_week: float | None = None
+    expected_per_week: float | None = None
+
+
+@dataclass(frozen=True)
+class Rule:
+    """From a score to a decision.
+
+    Attributes
+    ----------
+    kind : str
+        ``"capacity"`` or ``"best_fifth"``.
+    stated : bool
+        Somebody has said what sales can take; else the rule is a stand-in.
+    threshold : float
+        Hand off from this score on; infinite where nothing can be handed off under the promise.
+    grades : tuple of float
+        The lowest scores of A, B and C; B is the threshold.
+    promise : Promise
+    feasible : bool
+        The threshold keeps the promise on the evidence.
+    expected_share : float
+        Share of leads that will ever be handed off, by the evidence.
+    capacity_per_week : int or None
+        Leads that sales can work per week.
+    minimum_events : int
+        Abstain below so many events of the lead; 0 never does.
+    """
+
+    kind: str
+    stated: bool
+    threshold: float
+    grades: tuple[float, float, float]
+    promise: Promise
+    feasible: bool
+    expected_share: float
+    capacity_per_week: int | None = None
+    minimum_events: int = 0
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain JSON values; an infinite threshold is None."""
+        plain = asdict(self)
+        plain["threshold"] = _finite(self.threshold)
+        plain["grades"] = [_finite(grade) for grade in self.grades]
+        return plain
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> "Rule":
+        """Rebuild from `as_dict`.
+
+        Raises
+        ------
+        ValueError
+            A key is missing or unknown, or the thresholds are not in order.
+        """
+        known = {field.name for field in fields(cls)}
+        if set(plain) != known:
+            raise ValueError(f"a rule has the keys {sorted(known)}, got {sorted(plain)}")
+        a, b, c = (inf if grade is None else float(grade) for grade in plain["grades"])
+        threshold = inf if plain["threshold"] is None else float(plain["threshold"])
+        if not a >= b >= c or b != threshold:
+            raise ValueError(
+                f"grades {a}, {b}, {c} and threshold {threshold} contradict each other"
+            )
+        promise = Promise(**plain["promise"])
+        return cls(**{**plain, "threshold": threshold, "grades": (a, b, c), "promise": promise})
+
+
+@dataclass(frozen=True)
+class Replay:
+    """First crossings per week of 7 days, with what sales would have felt of them."""
+
+    per_week: Int64
+    mean: float
+    p90: float
+    largest: int
+    over_capacity_share: float | None
+
+
+def best_scores(lead: Int64, score: Float64) -> Float64:
+    """Return each lead's best score over its snapshots, in order of lead.
+
+    Examples
+    --------
+    >>> best_scores(np.array([4, 2, 4]), np.array([0.1, 0.2, 0.3])).tolist()
+    [0.2, 0.3]
+    """
+    order = np.argsort(lead, kind="stable")
+    starts = np.unique(lead[order], return_index=True)[1]
+    return np.maximum.reduceat(score[order], starts) if len(lead) else np.empty(0)
+
+
+def first_crossings(
+    lead: Int64, as_of_us: Int64, score: Float64, threshold: float
+) -> tuple[Int64, Int64]:
+    """Return the leads that ever reach the threshold, in order, and when each first does.
+
+    Examples
+    --------
+    >>> lead, moment = np.array([1, 1, 2]), np.array([30, 20, 10])
+    >>> found = first_crossings(lead, moment, np.array([0.5, 0.4, 0.1]), 0.4)
+    >>> [column.tolist() for column in found]
+    [[1], [20]]
+    """
+    crossed = np.flatnonzero(score >= threshold)
+    order = crossed[np.lexsort((as_of_us[crossed], lead[crossed]))]
+    leads, first = np.unique(lead[order], return_index=True)
+    return leads, as_of_us[order[first]]
+
+
+def replay(
+    lead: Int64,
+    as_of_us: Int64,
+    score: Float64,
+    threshold: float,
+    *,
+    start_us: int,
+    end_us: int,
+    capacity_per_week: int | None = None,
+) -> Replay:
+    """Count first crossings in the whole weeks of ``[start_us, end_us)``, at least one week.
+
+    A lead that first crossed before the start is not counted again.
+
+    Examples
+    --------
+    >>> moments = np.array([0, 1, 8, 20]) * DAY_US
+    >>> weeks = {"start_us": 0, "end_us": 20 * DAY_US}
+    >>> replay(np.arange(4), moments, np.ones(4), 0.5, **weeks, capacity_per_week=1)
+    Replay(per_week=array([2, 1]), mean=1.5, p90=1.9, largest=2, over_capacity_share=0.5)
+    """
+    weeks = max((end_us - start_us) // WEEK_US, 1)
+    week = (first_crossings(lead, as_of_us, score, threshold)[1] - start_us) // WEEK_US
+    per_week = np.bincount(week[(week >= 0) & (week < weeks)], minlength=weeks)
+    return Replay(
+        per_week,
+        mean=float(per_week.mean()),
+        p90=float(np.quantile(per_week, 0.9)),
+        largest=int(per_week.max()),
+        over_capacity_share=None
+        if capacity_per_week is None
+        else float((per_week > capacity_per_week).mean()),
+    )
+
+
+def capacity_rule(
+    best_score: Float64,
+    leads_per_week: npt.ArrayLike,
+    capacity_per_week: int,
+    *,
+    delta: float = 0.1,
+    minimum_events: int = 0,
+) -> Rule:
+    """Fix the lowest threshold that overloads sales in at most a share `delta` of the weeks.
+
+    Among the m leads of a week, those above the k-th best of n exchangeable earlier leads are
+    BetaBinomial(m, k, n - k + 1), whatever the scores' distribution; m varies as it did in the
+    weeks seen.
+
+    Parameters
+    ----------
+    best_score : float64 [n]
+        The best score that each lead ever reached, out of time, of leads that had the time to reach
+        it.
+    leads_per_week : int or int [weeks]
+        New leads of the weeks seen.
+    capacity_per_week : int
+        At least 1.
+    delta : float
+    minimum_events : int
+        See `Rule`.
+
+    Raises
+    ------
+    ValueError
+        `capacity_per_week` is below 1.
+
+    Examples
+    --------
+    >>> rule = capacity_rule(np.arange(400) / 400, 120, 20)
+    >>> rule.threshold, rule.expected_share
+    (0.875, 0.125)
+    """
+    if capacity_per_week < 1:
+        raise ValueError(
+            f"capacity_per_week must be at least 1, got {capacity_per_week}: "
+            "state how many leads sales can work in a week"
+        )
+    ordered = np.sort(best_score)[::-1]
+    sizes, weeks = np.unique(np.atleast_1d(leads_per_week), return_counts=True)
+    allowed = _most_allowed(len(ordered), sizes, weeks / weeks.sum(), capacity_per_week, delta)
+    # With no more leads than capacity, scores below all that were seen are handed off too.
+    everything = allowed == len(ordered) > 0
+    threshold = 0.0 if everything else _threshold_of_at_most(ordered, allowed)
+    share = float((ordered >= threshold).mean()) if len(ordered) else 0.0
+    arriving = float(np.average(sizes, weights=weeks))
+    return Rule(
+        kind="capacity",
+        stated=True,
+        threshold=threshold,
+        grades=_grades(ordered, threshold),
+        promise=Promise(1.0 - delta, float(capacity_per_week), share * arriving),
+        feasible=threshold < inf,
+        expected_share=share,
+        capacity_per_week=int(capacity_per_week),
+        minimum_events=minimum_events,
+    )
+
+
+def best_fifth_rule(best_score: Float64, *, minimum_events: int = 0) -> Rule:
+    """Fix the threshold that a fifth of the leads reach: the stand-in until capacity is stated.
+
+    Where equal scores make a fifth impossible, the share nearest to it.
+
+    Examples
+    --------
+    >>> best_fifth_rule(np.arange(10) / 10).threshold
+    0.8
+    """
+    ordered = np.sort(best_score)[::-1]
+    values, above = np.unique(-ordered, return_counts=True)
+    threshold = inf
+    if len(ordered):
+        off_target = np.abs(np.cumsum(above) / len(ordered) - BEST_SHARE)
+        threshold = float(-values[np.argmin(off_target)])
+    share = float((ordered >= threshold).mean()) if len(ordered) else 0.0
+    return Rule(
+        kind="best_fifth",
+        stated=False,
+        threshold=threshold,
+        grades=_grades(ordered, threshold),
+        promise=Promise(),
+        feasible=threshold < inf,
+        expected_share=share,
+        minimum_events=minimum_events,
+    )
+
+
+def decide(
+    rule: Rule, score: Float64, *, events: Int64 | None = None, suppressed: Bool | None = None
+) -> tuple[UInt8, UInt8]:
+    """Return decisions and grades, as indices into `DECISIONS` and `GRADES`, row for row.
+
+    Parameters
+    ----------
+    rule : Rule
+    score : float64 [rows]
+        NaN abstains and has no grade.
+    events : int64 [rows], optional
+        Events of each lead by then; too few abstain, where the rule asks for a minimum.
+    suppressed : bool [rows], optional
+        Never handed off, whatever the score; graded all the same.
+
+    Examples
+    --------
+    >>> rule = best_fifth_rule(np.arange(10) / 10)
+    >>> decision, grade = decide(rule, np.array([0.95, 0.8, 0.4, 0.3, np.nan]))
+    >>> [DECISIONS[code] for code in decision], [GRADES[code] for code in grade]
+    (['hand_off', 'hand_off', 'nurture', 'nurture', 'abstain'], ['A', 'B', 'C', 'D', ''])
+    """
+    decision = np.where(score >= rule.threshold, HAND_OFF, NURTURE).astype(np.uint8)
+    grade = sum((score < lowest).astype(np.uint8) for lowest in rule.grades)
+    unsure = np.isnan(score)
+    if events is not None and rule.minimum_events:
+        unsure = unsure | (events < rule.minimum_events)
+    decision[unsure] = ABSTAIN
+    if suppressed is not None:
+        decision[suppressed] = SUPPRESSED
+    return decision, np.where(unsure, NO_GRADE, grade).astype(np.uint8)
+
+
+def apply_capacity(
+    score: Float64, lead_id: pa.Array, decision: UInt8, capacity: int
+) -> tuple[Int64, Bool]:
+    """Rank the rows that could be handed off and mark hand-offs beyond the capacity.
+
+    Parameters
+    ----------
+    score : float64 [rows]
+    lead_id : pa.Array
+        Orders equal scores; then the row does.
+    decision : uint8 [rows]
+        From `decide`.
+    capacity : int
+        Hand-offs that sales can take of this file.
+
+    Returns
+    -------
+    rank : int64 [rows]
+        1 is best; 0 for rows that abstain or are suppressed.
+    over_capacity : bool [rows]
+        To be nurtured instead.
+
+    Examples
+    --------
+    >>> handed = np.zeros(3, np.uint8)
+    >>> rank, over = apply_capacity(np.array([0.5, 0.9, 0.5]), pa.array(["b", "c", "a"]), handed, 2)
+    >>> rank.tolist(), over.tolist()
+    ([3, 1, 2], [True, False, False])
+    """
+    rows = np.flatnonzero(decision <= NURTURE)
+    keys = pa.table({"score": score[rows], "lead_id": lead_id.take(pa.array(rows))})
+    best_first = [("score", "descending"), ("lead_id", "ascending")]
+    order = pc.sort_indices(keys, sort_keys=best_first).to_numpy()
+    rank = np.zeros(len(score), np.int64)
+    rank[rows[order]] = np.arange(1, len(rows) + 1)
+    return rank, (decision == HAND_OFF) & (rank > capacity)
+
+
+def _finite(value: float) -> float | None:
+    return value if value < inf else None
+
+
+def _most_allowed(n: int, sizes: Int64, weight: Float64, capacity: int, delta: float) -> int:
+    """Return the largest k with at most `delta` chance of too many leads above the k-th best."""
+    low, high = 0, n
+    while low < high:
+        k = (low + high + 1) // 2
+        if _overflow(k, n, sizes, weight, capacity) <= delta:
+            low = k
+        else:
+            high = k - 1
+    return low
+
+
+def _overflow(k: int, n: int, sizes: Int64, weight: Float64, capacity: int) -> float:
+    big = sizes > capacity
+    if not big.any():
+        return 0.0
+    fits = betabinom.pmf(np.arange(capacity + 1)[:, None], sizes[big], k, n - k + 1).sum(axis=0)
+    return float((weight[big] * (1.0 - fits)).sum())
+
+
+def _threshold_of_at_most(ordered: Float64, allowed: int) -> float:
+    """Return the lowest score that at most so many reach; equal scores are in or out together."""
+    values, counts = np.unique(-ordered, return_counts=True)
+    fitting = np.searchsorted(np.cumsum(counts), allowed, "right")
+    return float(-values[fitting - 1]) if fitting else inf
+
+
+def _grades(ordered: Float64, threshold: float) -> tuple[float, float, float]:
+    handed = int((ordered >= threshold).sum())
+    if not handed:
+        return (inf, threshold, threshold)
+    upper = max(float(ordered[(handed + 1) // 2 - 1]), threshold)
+    lower = min(float(ordered[min(3 * handed, len(ordered)) - 1]), threshold)
+    return (upper, threshold, lower)

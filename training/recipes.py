@@ -1,0 +1,111 @@
+"""Recipes: scorecard, small trees and their blend, from rows with weights to log-odds; how they are chosen is not here."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+from joblib import Parallel, delayed
+
+from training import trees
+from training.scorecard import Scorecard
+from training.trees import Trees
+
+Float32 = npt.NDArray[np.float32]
+Float64 = npt.NDArray[np.float64]
+
+MIXES: dict[str, tuple[float, float]] = {"scorecard": (1.0, 0.0), "trees": (0.0, 1.0), "blend": (0.5, 0.5)}
+"""Weights of scorecard and trees on the log-odds."""
+
+HALF_LIVES_DAYS: tuple[float | None, ...] = (None, 365.0, 90.0)
+"""How fast training rows lose weight with age; None for never."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What is fitted, and from which rows.
+
+    Attributes
+    ----------
+    mix : str
+        A key of `MIXES`.
+    half_life_days : float or None
+        A training row this much older than the cut has half the weight.
+    """
+
+    mix: str
+    half_life_days: float | None = None
+
+    @property
+    def name(self) -> str:
+        """A name for reports.
+
+        >>> Recipe("blend", 90.0).name
+        'blend, half-life 90 d'
+        """
+        return self.mix if self.half_life_days is None else f"{self.mix}, half-life {self.half_life_days:g} d"
+
+
+@dataclass(frozen=True)
+class Estimator:
+    """Fitted scorecard and trees, and how they are mixed; a part of weight 0 is not computed."""
+
+    scorecard: Scorecard
+    trees: Trees
+    mix: tuple[float, float]
+
+    def log_odds(self, X: Float32) -> Float64:
+        """Return uncalibrated log-odds, float64 [rows]."""
+        card, forest = self.mix
+        if not forest:
+            return self.scorecard.decision_function(X)
+        if not card:
+            return self.trees.log_odds(X)
+        return card * self.scorecard.decision_function(X) + forest * self.trees.log_odds(X)
+
+    def contributions(self, X: Float32) -> Float64:
+        """Return what each feature adds to the log-odds, float64 [rows, features]."""
+        card, forest = self.mix
+        total = np.zeros(X.shape)
+        if card:
+            total += card * self.scorecard.contributions(X)
+        if forest:
+            total += forest * self.trees.contributions(X)
+        return total
+
+    def mixed(self, name: str) -> "Estimator":
+        """Return the same parts in another mix."""
+        return replace(self, mix=MIXES[name])
+
+
+def fit(
+    X: Float32,
+    y: Float64,
+    weight: Float64,
+    *,
+    categorical: Sequence[int],
+    seed: int,
+    threads: int = 1,
+) -> Estimator:
+    """Fit both parts on rows with weight above 0; `y` is 0 or 1. The mix is the blend until `mixed` says otherwise."""
+    used = weight > 0
+    X, y, weight = X[used], y[used], weight[used]
+    card, forest = Parallel(n_jobs=threads, prefer="threads")(
+        (
+            delayed(Scorecard(categorical=tuple(categorical)).fit)(X, y, weight),
+            delayed(trees.fit)(X, y, weight, categorical=list(categorical), seed=seed),
+        )
+    )
+    return Estimator(card, forest, MIXES["blend"])
+
+
+def aged(weight: Float64, as_of_us: npt.NDArray[np.int64], cut_us: int, half_life_days: float | None) -> Float64:
+    """Halve the weights every `half_life_days` before the cut; their mean stays.
+
+    >>> aged(np.ones(2), np.array([0, 86_400_000_000]), 86_400_000_000, 1.0).round(2).tolist()
+    [0.67, 1.33]
+    """
+    if half_life_days is None:
+        return weight
+    older = weight * 0.5 ** ((cut_us - as_of_us) / (half_life_days * 86_400_000_000))
+    return older * (weight.sum() / older.sum()) if older.sum() > 0 else weight

@@ -1,0 +1,368 @@
+"""The model registry: versions of an artifact under a name, and the aliases that point at them."""
+
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from training import tracking
+from training.tracking import ARTIFACT, DEFAULT_URI, RegistryError, answering
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion, RegisteredModel
+
+    from training.scorer import LeadScorer
+
+__all__ = [
+    "DEFAULT_URI",
+    "Fetched",
+    "RegistryError",
+    "Version",
+    "fetch",
+    "open_model",
+    "promote",
+    "register",
+    "rollback",
+    "versions",
+]
+
+CHAMPION, CHALLENGER = "champion", "challenger"
+DIGEST_TAG = "leadqual.digest"
+PREVIOUS_TAG = "leadqual.previous_champion"
+KEPT_FOLDERS = 3
+"""So many fetched versions of a name stay in a cache."""
+
+
+@dataclass(frozen=True)
+class Version:
+    """A registered version of a model.
+
+    Attributes
+    ----------
+    name, version : str
+    aliases : tuple of str
+        ``champion``, ``challenger`` and any that others have set.
+    digest : str
+        SHA-256 of the artifact's manifest; empty where `register` did not make the version.
+    created : str
+        ISO 8601, UTC.
+    metrics : mapping of str to float
+        As logged with it.
+    """
+
+    name: str
+    version: str
+    aliases: tuple[str, ...]
+    digest: str
+    created: str
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """An artifact brought from the registry; `digest` is what the registry says it must be."""
+
+    folder: Path
+    name: str
+    version: str
+    digest: str
+
+
+def register(
+    folder: Path,
+    name: str,
+    *,
+    uri: str = DEFAULT_URI,
+    metrics: Mapping[str, float] | None = None,
+    params: Mapping[str, object] | None = None,
+    tags: Mapping[str, str] | None = None,
+) -> Version:
+    """Log a training run, register its artifact as the next version, and call it ``challenger``.
+
+    Parameters
+    ----------
+    folder : Path
+        What `leadqual train` wrote: the artifact, and the report beside it.
+    name : str
+    uri : str
+        The tracking URI: of a server, or of a database (artifacts are then kept beside it).
+    metrics, params, tags : mappings
+        Figures, settings and notes of the run; the tags go to the version, too.
+
+    Raises
+    ------
+    RegistryError
+    """
+    if not name.strip() or set(name) & set("/:@\"'"):
+        raise RegistryError(
+            f"{name!r} cannot name a model: use a name without / : @ and quotes, such as leads-jp"
+        )
+    digest = _digest(folder)
+    with answering(uri):
+        run_id, model_id = tracking.log_run(
+            folder, name, uri, metrics=metrics or {}, params=params or {}, tags=tags or {}
+        )
+        client = tracking.client(uri)
+        if name not in _names(client):
+            client.create_registered_model(name)
+        created = client.create_model_version(
+            name,
+            f"models:/{model_id}",
+            run_id=run_id,
+            model_id=model_id,
+            tags={**(tags or {}), DIGEST_TAG: digest},
+        )
+        _point(client, name, CHALLENGER, created.version)
+        return _version(client, _model(client, name), created)
+
+
+def versions(name: str | None = None, *, uri: str = DEFAULT_URI) -> tuple[Version, ...]:
+    """List the versions of one model, or of all, newest first."""
+    with answering(uri):
+        client = tracking.client(uri)
+        models = [_model(client, known) for known in (_names(client) if name is None else [name])]
+        return tuple(
+            _version(client, model, found)
+            for model in models
+            for found in _versions(client, model.name)
+        )
+
+
+def promote(name: str, version: str | None = None, *, uri: str = DEFAULT_URI) -> Version:
+    """Call a version ``champion`` (default: the challenger), and note in a tag what it replaces."""
+    with answering(uri):
+        client = tracking.client(uri)
+        model = _model(client, name)
+        chosen = _numbered(client, model, version or _of_alias(model, CHALLENGER))
+        previous = _aliases(model).get(CHAMPION, chosen.version)
+        if previous != chosen.version:
+            client.set_model_version_tag(name, chosen.version, PREVIOUS_TAG, previous)
+        _point(client, name, CHAMPION, chosen.version)
+        if _aliases(model).get(CHALLENGER) == chosen.version:
+            client.delete_registered_model_alias(name, CHALLENGER)
+        return _version(client, _model(client, name), chosen)
+
+
+def rollback(name: str, *, uri: str = DEFAULT_URI) -> Version:
+    """Call that version ``champion`` again which the present one replaced."""
+    with answering(uri):
+        client = tracking.client(uri)
+        model = _model(client, name)
+        present = _numbered(client, model, _of_alias(model, CHAMPION))
+        previous = present.tags.get(PREVIOUS_TAG)
+        if not previous:
+            raise RegistryError(
+                f"{name} version {present.version} replaced no other champion, there is nothing "
+                f"to go back to: choose a version with `leadqual promote {name} --version V`"
+            )
+        restored = _numbered(client, model, previous)
+        _point(client, name, CHAMPION, restored.version)
+        client.delete_model_version_tag(name, present.version, PREVIOUS_TAG)
+        return _version(client, _model(client, name), restored)
+
+
+def fetch(text: str, cache: Path, *, uri: str = DEFAULT_URI) -> Fetched:
+    """Bring what ``models:/NAME@ALIAS`` or ``models:/NAME/VERSION`` means into a cache folder.
+
+    What the cache holds already is not fetched again. Nothing is left in temporary folders, and the
+    cache keeps the newest `KEPT_FOLDERS` of a name. ``LeadScorer.load`` checks whether it is sound.
+    """
+    name, version, alias = _parse(text)
+    with answering(uri):
+        client = tracking.client(uri)
+        model = _model(client, name)
+        found = _numbered(client, model, _of_alias(model, alias) if alias else version)
+        digest = found.tags.get(DIGEST_TAG, "")
+        if not digest:
+            raise RegistryError(
+                f"{name} version {found.version} has no tag {DIGEST_TAG}, so leadqual did not "
+                f"register it: register one with `leadqual train --register {name}`"
+            )
+        folder = cache / quote(name, safe="") / f"{found.version}-{digest[:16]}"
+        if not _holds(folder, digest):
+            _download(f"models:/{name}/{found.version}", folder, uri)
+        _prune(folder)
+    return Fetched(folder, name, found.version, digest)
+
+
+def open_model(
+    text: str,
+    *,
+    expect_digest: str | None = None,
+    uri: str = DEFAULT_URI,
+    cache: Path | None = None,
+) -> "LeadScorer":
+    """Open the model that ``--model`` names, with all checks: the door of commands and service.
+
+    Parameters
+    ----------
+    text : str
+        A folder that `leadqual train` wrote, or ``models:/NAME@champion`` or ``models:/NAME/3``.
+    expect_digest : str, optional
+        The digest that the caller has pinned, with or without ``sha256:`` before it.
+    uri : str
+        The registry.
+    cache : Path, optional
+        Where artifacts from the registry are kept; without it nothing is kept.
+
+    Raises
+    ------
+    ArtifactError
+        The artifact is damaged, of another format, or not the pinned one.
+    RegistryError
+        The registry cannot be used, or has no such version.
+    """
+    from training.scorer import LeadScorer  # noqa: PLC0415  # it takes seconds, others need it not
+
+    if not text.startswith("models:/"):
+        return LeadScorer.load(Path(text), expect_digest=expect_digest)
+    if cache is not None:
+        return _open(fetch(text, cache, uri=uri), expect_digest)
+    with tempfile.TemporaryDirectory() as folder:
+        return _open(fetch(text, Path(folder), uri=uri), expect_digest)
+
+
+def _open(fetched: Fetched, expect_digest: str | None) -> "LeadScorer":
+    from training.scorer import ArtifactError, LeadScorer  # noqa: PLC0415
+
+    if expect_digest and expect_digest.removeprefix("sha256:").lower() != fetched.digest:
+        raise ArtifactError(
+            f"{fetched.name} version {fetched.version} has the digest {fetched.digest}, expected "
+            f"{expect_digest}: it is another model than the pinned one; name the version that was "
+            "pinned, or pin this one after checking where it comes from"
+        )
+    return LeadScorer.load(
+        fetched.folder, expect_digest=fetched.digest, name=fetched.name, version=fetched.version
+    )
+
+
+def _parse(text: str) -> tuple[str, str, str]:
+    """Split a model URI into name, version and alias.
+
+    >>> _parse("models:/leads@champion"), _parse("models:/leads/3")
+    (('leads', '', 'champion'), ('leads', '3', ''))
+    """
+    rest = text.removeprefix("models:/")
+    name, at, alias = rest.partition("@")
+    if text != rest and at and name and alias and "/" not in rest:
+        return name, "", alias
+    name, _, version = rest.partition("/")
+    if text != rest and name and version.isdigit() and "@" not in rest:
+        return name, version, ""
+    raise RegistryError(f"{text} names no model: write models:/NAME@champion or models:/NAME/3")
+
+
+def _digest(folder: Path) -> str:
+    try:
+        return hashlib.sha256((folder / "manifest.json").read_bytes()).hexdigest()
+    except OSError as error:
+        raise RegistryError(
+            f"{folder} holds no manifest.json ({error.strerror}): register a folder that "
+            "`leadqual train` wrote"
+        ) from error
+
+
+def _names(client: "MlflowClient") -> list[str]:
+    return [model.name for model in client.search_registered_models(max_results=1000)]
+
+
+def _model(client: "MlflowClient", name: str) -> "RegisteredModel":
+    known = _names(client)
+    if name not in known:
+        raise RegistryError(
+            f"there is no model {name} (there: {', '.join(known) or 'none yet'}): "
+            f"register one with `leadqual train --register {name}`"
+        )
+    return client.get_registered_model(name)
+
+
+def _aliases(model: "RegisteredModel") -> dict[str, str]:
+    return {alias: str(version) for alias, version in model.aliases.items()}
+
+
+def _of_alias(model: "RegisteredModel", alias: str) -> str:
+    aliases = _aliases(model)
+    if alias in aliases:
+        return aliases[alias]
+    known = ", ".join(f"{name} is version {version}" for name, version in sorted(aliases.items()))
+    mend = {
+        CHAMPION: f"promote one with `leadqual promote {model.name}`",
+        CHALLENGER: f"choose one with `leadqual promote {model.name} --version V`",
+    }.get(alias, f"name another, or a version as models:/{model.name}/1")
+    raise RegistryError(
+        f"no version of {model.name} has the alias {alias} ({known or 'there are none'}): {mend}"
+    )
+
+
+def _numbered(client: "MlflowClient", model: "RegisteredModel", version: str) -> "ModelVersion":
+    found = {str(item.version): item for item in _versions(client, model.name)}
+    if version not in found:
+        raise RegistryError(
+            f"{model.name} has no version {version} (there: {', '.join(found) or 'none'}): "
+            f"`leadqual models {model.name}` lists them"
+        )
+    return found[version]
+
+
+def _versions(client: "MlflowClient", name: str) -> "list[ModelVersion]":
+    """Return all versions of a model, newest first."""
+    page = client.search_model_versions(f"name = '{name}'")
+    found = list(page)
+    while page.token:
+        page = client.search_model_versions(f"name = '{name}'", page_token=page.token)
+        found += page
+    return sorted(found, key=lambda version: -int(version.version))
+
+
+def _point(client: "MlflowClient", name: str, alias: str, version: str) -> None:
+    client.set_registered_model_alias(name, alias, version)
+    now = _aliases(client.get_registered_model(name)).get(alias)
+    if now != str(version):
+        raise RegistryError(
+            f"{alias} of {name} is version {now}, not {version}: someone else moves it; try again"
+        )
+
+
+def _version(client: "MlflowClient", model: "RegisteredModel", found: "ModelVersion") -> Version:
+    version = str(found.version)
+    return Version(
+        model.name,
+        version,
+        tuple(sorted(alias for alias, at in _aliases(model).items() if at == version)),
+        found.tags.get(DIGEST_TAG, ""),
+        datetime.fromtimestamp(found.creation_timestamp / 1000, UTC).isoformat(timespec="seconds"),
+        client.get_run(found.run_id).data.metrics if found.run_id else {},
+    )
+
+
+def _holds(folder: Path, digest: str) -> bool:
+    manifest = folder / "manifest.json"
+    return manifest.exists() and _digest(folder) == digest
+
+
+def _download(model_uri: str, folder: Path, uri: str) -> None:
+    """Fetch into a hidden folder of the cache, then rename: a fetch that breaks off leaves none."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".fetching-", dir=folder.parent) as staged:
+        fetched = tracking.mlflow().artifacts.download_artifacts(
+            f"{model_uri}/artifacts/{ARTIFACT}",
+            dst_path=staged,
+            tracking_uri=uri,
+            registry_uri=uri,
+        )
+        if folder.exists():
+            shutil.rmtree(folder)
+        Path(fetched).rename(folder)
+
+
+def _prune(newest: Path) -> None:
+    newest.touch()
+    fetched = [path for path in newest.parent.iterdir() if not path.name.startswith(".")]
+    for old in sorted(fetched, key=lambda path: path.stat().st_mtime)[:-KEPT_FOLDERS]:
+        shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,82 @@
+"""The report of a training run, for people and programs; its figures are computed elsewhere."""
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from features import terminal
+
+METRICS: dict[str, str] = {
+    "log_loss": "log loss",
+    "brier": "Brier score",
+    "auc": "AUC",
+    "average_precision": "average precision",
+    "calibration_ratio": "mean score / share won",
+    "lift_at_10pct": "lift in the best tenth",
+    "capture_at_capacity": "wins among the leads that sales takes",
+}
+
+
+def write(report: Mapping[str, Any], folder: Path) -> None:
+    """Write ``report.json`` (NaN becomes null) and the self-contained ``report.html`` into `folder`."""
+    import jinja2  # noqa: PLC0415
+
+    plain = _plain(report)
+    text = json.dumps(plain, ensure_ascii=False, indent=1, allow_nan=False)
+    (folder / "report.json").write_text(text + "\n", encoding="utf-8")
+    pages = jinja2.Environment(
+        loader=jinja2.PackageLoader("training.report", "."), autoescape=True, undefined=jinja2.StrictUndefined
+    )
+    pages.filters["figure"] = figure
+    page = pages.get_template("report.html.j2").render(report=plain, metrics=METRICS)
+    (folder / "report.html").write_text(page, encoding="utf-8")
+
+
+def show(report: Mapping[str, Any]) -> None:
+    """Print the report's sentences and its main table for a person."""
+    for sentence in report["summary"]:
+        terminal.say(sentence)
+    columns = ("", *METRICS.values())
+    terminal.table(
+        f"Judged on {report['rows']['test']['leads']:,} later leads, {report['headline']}",
+        columns,
+        [(name, *(figure(figures[key]) for key in METRICS)) for name, figures in compared(report)],
+    )
+
+
+def compared(report: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The model and its baselines with their figures, in the order of the tables."""
+    yield "model", report["test"]["model"]
+    yield from report["test"]["baselines"].items()
+
+
+def figure(value: Mapping[str, float | None] | float | None) -> str:
+    """Write a figure with its interval.
+
+    >>> figure({"value": 0.71234, "low": 0.7, "high": None}), figure(None)
+    ('0.712', '–')
+    >>> figure({"value": 0.71234, "low": 0.7, "high": 0.72})
+    '0.712 (0.700–0.720)'
+    """
+    if value is None:
+        return "–"
+    if isinstance(value, (int, float)):
+        return "–" if math.isnan(value) else f"{value:.3f}"
+    middle, low, high = (value[key] for key in ("value", "low", "high"))
+    if middle is None or math.isnan(middle):
+        return "–"
+    if low is None or high is None:
+        return f"{middle:.3f}"
+    return f"{middle:.3f} ({low:.3f}–{high:.3f})"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if hasattr(value, "item"):
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value
