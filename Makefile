@@ -58,7 +58,7 @@ notebooks: setup ## run the notebooks and save what they show
 bench: setup ## the figures of docs/results.md, measured on this machine
 	@for script in benchmarks/*.py; do echo "== $$script"; $(RUN) "$$script" || exit; done
 
-docs: setup ## write the pages that are made from the code
+docs: setup ## write the pages of docs/ that are made from the code
 	$(RUN) docs/generate.py
 
 lock: setup ## resolve the dependencies of pyproject.toml into requirements.lock; UPGRADE=--upgrade for newer ones

@@ -53,7 +53,10 @@ def exit_code(error: BaseException) -> int | None:
     >>> exit_code(FileNotFoundError()), exit_code(ZeroDivisionError())
     (5, None)
     """
-    return next((EXIT_CODES[kind.__name__] for kind in type(error).__mro__ if kind.__name__ in EXIT_CODES), None)
+    return next(
+        (EXIT_CODES[kind.__name__] for kind in type(error).__mro__ if kind.__name__ in EXIT_CODES),
+        None,
+    )
 
 
 if __name__ == "__main__":

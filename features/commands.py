@@ -9,11 +9,20 @@ from features import terminal
 
 app = typer.Typer()
 
-Leads = Annotated[str, typer.Option("--leads", help="A CSV, a Parquet file, a folder of parts, or a SQL URL with #table.")]
+Leads = Annotated[
+    str,
+    typer.Option(
+        "--leads", help="A CSV, a Parquet file, a folder of parts, or a SQL URL with #table."
+    ),
+]
 Events = Annotated[str, typer.Option("--events", help="The engagement events, in the same forms.")]
-Timezone = Annotated[str | None, typer.Option("--timezone", help="The zone of times without one: Asia/Tokyo.")]
+Timezone = Annotated[
+    str | None, typer.Option("--timezone", help="The zone of times without one: Asia/Tokyo.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print machine-readable results on stdout.")]
-RejectFile = Annotated[str | None, typer.Option("--reject-file", help="Set bad rows aside into this CSV and go on.")]
+RejectFile = Annotated[
+    str | None, typer.Option("--reject-file", help="Set bad rows aside into this CSV and go on.")
+]
 
 
 @app.command()
@@ -30,4 +39,8 @@ def features(as_json: AsJson = False) -> None:
         ("name", "unit", "window", "concept", "meaning", "意味"),
         [(f.name, f.unit, f.window, f.concept, f.english, f.japanese) for f in found],
     )
-    terminal.table("Concepts", ("concept", "meaning", "意味"), [(name, *texts) for name, texts in CONCEPTS.items()])
+    terminal.table(
+        "Concepts",
+        ("concept", "meaning", "意味"),
+        [(name, *texts) for name, texts in CONCEPTS.items()],
+    )

@@ -8,7 +8,14 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
 if TYPE_CHECKING:
@@ -69,7 +76,11 @@ def stages(total: int) -> Iterator[Callable[[str], None]]:
     screen = console()
     if screen.is_terminal:
         with Progress(
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=screen
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=screen,
         ) as progress:
             task = progress.add_task("", total=total)
             started = False
@@ -108,4 +119,7 @@ def rows_done(total: int, what: str) -> Iterator[Callable[[int], None]]:
 
 
 def _is_figure(cell: str) -> bool:
-    return not cell or cell.lstrip("-+").replace(",", "").replace(".", "").replace("%", "").strip().isdigit()
+    return (
+        not cell
+        or cell.lstrip("-+").replace(",", "").replace(".", "").replace("%", "").strip().isdigit()
+    )

@@ -1,11 +1,11 @@
-"""The file that a backlog's answers are written to: Parquet or CSV by its ending, whole or not at all; who answers is not here."""
+"""The file of answers: Parquet or CSV, whole or not at all; what it says is not decided here."""
 
 import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -25,133 +25,106 @@ class UsageError(ValueError):
     """An option that cannot be used as given: the message says what it got and what it takes."""
 
 
-class Writer(Protocol):
-    """What takes the answers, table after table."""
-
-    def write_table(self, table: pa.Table) -> None:
-        """Append rows."""
-
-    def close(self) -> None:
-        """Finish the file."""
-
-
 @contextmanager
-def answer_file(path: Path) -> Iterator[Callable[[pa.Schema], Writer]]:
-    """Open a file for answers at once, so that one that cannot be written is told before the work.
+def answer_file(path: Path) -> Iterator[Callable[[pa.Table], None]]:
+    """Open a file for answers, at once, so that one that cannot be written is told before the work.
 
-    Rows go to a temporary file in the same folder. It takes the name `path` when the block ends well, after its
-    content is on the disk; else it is removed and what stood at `path` stays.
+    Rows go to a temporary file in the same folder. When the block ends well, and its content is on
+    the disk, it takes the name `path`; else it is removed, and what stood at `path` stays.
 
     Parameters
     ----------
     path : Path
-        Ends in ``.parquet`` or ``.csv``.
+        Ends in ``.parquet`` or ``.csv``. A CSV is UTF-8 with a byte-order mark; its times are
+        ISO 8601, its reasons JSON.
 
     Yields
     ------
     callable
-        Takes the schema of the answers and gives the writer, which the block need not close.
+        Appends a table; the first one, which may be empty, decides the columns.
 
     Raises
     ------
     UsageError
-        Another ending.
+        Another ending, or a folder.
     OutputError
         The folder is missing, not writable or full.
     """
+    _check_name(path)
+    staged = path.with_name(f".{path.name}.{os.getpid()}.part")
+    with _told(path):
+        rows = _Rows(staged, csv=path.suffix.lower() == ".csv")
+
+    def write(table: pa.Table) -> None:
+        with _told(path):
+            rows.write(table)
+
+    try:
+        yield write
+        with _told(path):
+            rows.close()
+            _sync(staged)
+            staged.replace(path)
+            _sync(path.parent)
+    finally:
+        with suppress(OSError, pa.ArrowException):
+            rows.close()
+        staged.unlink(missing_ok=True)
+
+
+class _Rows:
+    """An open file that takes tables."""
+
+    def __init__(self, path: Path, *, csv: bool) -> None:
+        self._sink = pa.OSFile(str(path), "wb")
+        self._csv = csv
+        self._writer: Any = None
+
+    def write(self, table: pa.Table) -> None:
+        if self._csv:
+            table = pa.table([_as_text(column) for column in table.columns], table.column_names)
+        if self._writer is None:
+            self._writer = self._begin(table.schema)
+        self._writer.write_table(table)
+
+    def close(self) -> None:
+        """Finish the file, once."""
+        writer, self._writer = self._writer, None
+        try:
+            if writer is not None:
+                writer.close()
+        finally:
+            self._sink.close()
+
+    def _begin(self, schema: pa.Schema) -> Any:
+        if not self._csv:
+            return pq.ParquetWriter(self._sink, schema, store_schema=False)
+        self._sink.write(BYTE_ORDER_MARK)
+        return pa_csv.CSVWriter(self._sink, schema)
+
+
+def _check_name(path: Path) -> None:
     if path.suffix.lower() not in ENDINGS:
-        raise UsageError(f"--output {path}: write to a file that ends in .parquet or .csv")
+        raise UsageError(f"--output {path}: name a file that ends in .parquet or .csv")
     if path.is_dir():
         raise UsageError(
             f"--output {path} is a folder: name a file in it, such as {path / 'scores.parquet'}"
         )
-    staged = path.with_name(f".{path.name}.{os.getpid()}.part")
-    with _told(path):
-        sink = staged.open("wb")
-    writers: list[_Told] = []
-    try:
-        with sink:
-
-            def begin(schema: pa.Schema) -> Writer:
-                writers.append(_Told(path, _writer(sink, path, schema)))
-                return writers[-1]
-
-            with _closed_whatever_happens(writers):
-                yield begin
-            with _told(path):
-                sink.flush()
-                os.fsync(sink.fileno())
-        with _told(path):
-            staged.replace(path)
-            _sync_folder(path.parent)
-    finally:
-        staged.unlink(missing_ok=True)
-
-
-@contextmanager
-def _closed_whatever_happens(writers: "list[_Told]") -> Iterator[None]:
-    """Close what was opened: with its errors after work that went well, without after work that failed."""
-    try:
-        yield
-    except BaseException:
-        for writer in writers:
-            with suppress(OSError, pa.ArrowException):
-                writer.close()
-        raise
-    for writer in writers:
-        writer.close()
-
-
-class _Told:
-    """A writer whose errors name the file and what to do."""
-
-    def __init__(self, path: Path, writer: Any) -> None:
-        self._path, self._writer = path, writer
-
-    def write_table(self, table: pa.Table) -> None:
-        with _told(self._path):
-            self._writer.write_table(table)
-
-    def close(self) -> None:
-        with _told(self._path):
-            self._writer.close()
-
-
-class _Csv:
-    """Rows as CSV: times in ISO 8601 with Z, reasons as JSON."""
-
-    def __init__(self, sink: IO[bytes], schema: pa.Schema) -> None:
-        sink.write(BYTE_ORDER_MARK)
-        self._schema = pa.schema([(field.name, _flat(field.type)) for field in schema])
-        self._writer = pa_csv.CSVWriter(sink, self._schema)
-
-    def write_table(self, table: pa.Table) -> None:
-        columns = [_as_text(column) for column in table.columns]
-        self._writer.write_table(pa.table(columns, schema=self._schema))
-
-    def close(self) -> None:
-        self._writer.close()
-
-
-def _writer(sink: IO[bytes], path: Path, schema: pa.Schema) -> Any:
-    if path.suffix.lower() == ".csv":
-        return _Csv(sink, schema)
-    return pq.ParquetWriter(sink, schema, store_schema=False)
-
-
-def _flat(kind: pa.DataType) -> pa.DataType:
-    nested = pa.types.is_list(kind) or pa.types.is_timestamp(kind) or pa.types.is_dictionary(kind)
-    return pa.string() if nested else kind
 
 
 def _as_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
     if pa.types.is_timestamp(column.type):
         return pc.strftime(column, format="%Y-%m-%dT%H:%M:%SZ")
     if pa.types.is_list(column.type):
-        rows = column.to_pylist()
-        texts = [None if row is None else json.dumps(row, ensure_ascii=False) for row in rows]
+        texts = [None if reasons is None else _as_json(reasons) for reasons in column.to_pylist()]
         return pa.chunked_array([pa.array(texts, pa.string())])
     return column.cast(pa.string()) if pa.types.is_dictionary(column.type) else column
+
+
+def _as_json(reasons: list[dict[str, str]]) -> str:
+    """Write a lead's reasons as JSON; their evidence, which is JSON already, becomes part of it."""
+    whole = [reason | {"evidence": json.loads(reason["evidence"])} for reason in reasons]
+    return json.dumps(whole, ensure_ascii=False)
 
 
 @contextmanager
@@ -159,15 +132,16 @@ def _told(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        why = os.strerror(error.errno) if error.errno else str(error)
         raise OutputError(
-            f"{path} cannot be written ({error.strerror or error}): check that its folder exists, may be written and "
+            f"{path} cannot be written ({why}): check that its folder exists, may be written and "
             "has space left; nothing was left behind"
         ) from error
 
 
-def _sync_folder(folder: Path) -> None:
-    """Bring a new name onto the disk."""
-    handle = os.open(folder, os.O_RDONLY)
+def _sync(path: Path) -> None:
+    """Bring a file's content, or a folder's names, onto the disk."""
+    handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:

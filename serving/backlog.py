@@ -1,77 +1,33 @@
-"""The backlog: files of many leads through `LeadScorer`, block by block, rows out as rows in; it decides nothing itself."""
+"""The backlog: files of many leads through `LeadScorer` in blocks, rows out as rows in."""
 
-import json
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from features.contract import Example, Finding
-from features.history import Int64, from_arrow
-from features.matrix import Leads, leads_from_arrow, unknown_types
-from features.readers import Tables, read_tables
-from serving.answer_file import UsageError, answer_file
+from features.history import Int64
+from features.matrix import Leads, unknown_types
+from serving.answer_file import answer_file
+from serving.answers import Answers
+from serving.backlog_rows import Backlog, read_backlog
 from training import handoff
-from training.handoff import DECISIONS, GRADES
-from training.scorer import OBJECTED, WHYS, LeadScorer, Scores
+from training.handoff import DECISIONS
+from training.scorer import WHYS, LeadScorer, Scores
 
 ROWS_PER_BLOCK = 32_768
-MOST_EXAMPLES = 3
+MOST_NAMES = 20
 
 Progress = Callable[[int], AbstractContextManager[Callable[[int], None]]]
-"""Told the rows to do, gives a context in which rows done are reported."""
+"""Is told the rows to do; gives a context that is told the rows done."""
 
-Block = TypeVar("Block")
-
-REASON = pa.struct(
-    [(name, pa.string()) for name in ("concept", "direction", "strength", "text", "evidence")]
-)
-"""A reason in Parquet; its evidence is JSON text, because evidence of different kinds has different keys."""
-
-
-@dataclass(frozen=True)
-class Backlog:
-    """Rows to score.
-
-    Attributes
-    ----------
-    lead_id : pa.ChunkedArray
-    leads : Leads
-        One entry a row; rows of one lead share its segment.
-    as_of_us : int64 [rows]
-    suppress : sequence of str or None [rows], or None
-        Why a lead is never flagged.
-    findings : tuple of Finding
-        What the readers found.
-    """
-
-    lead_id: pa.ChunkedArray
-    leads: Leads
-    as_of_us: Int64
-    suppress: Sequence[str | None] | None = None
-    findings: tuple[Finding, ...] = ()
-
-    def __len__(self) -> int:
-        """Return the number of rows."""
-        return len(self.leads)
-
-    def block(self, rows: slice) -> "Backlog":
-        """Return some rows; nothing is copied but the slices of Arrow columns."""
-        leads = self.leads
-        columns = {name: column[rows] for name, column in leads.columns.items()}
-        return Backlog(
-            self.lead_id[rows],
-            Leads(leads.created_us[rows], columns, leads.history, leads.segment[rows]),
-            self.as_of_us[rows],
-            self.suppress and self.suppress[rows],
-        )
+Done = TypeVar("Done")
 
 
 @dataclass(frozen=True)
@@ -81,9 +37,10 @@ class Summary:
     Attributes
     ----------
     rows, scored, hand_offs : int
-    decisions : mapping of decision to rows
+    decisions : mapping of str to int
+        Rows of each decision.
     findings : tuple of Finding
-        Warnings of the readers, and what the model and the tables do not share.
+        What the readers found, and what only one of model and tables knows.
     """
 
     rows: int
@@ -105,30 +62,25 @@ def score_files(
     capacity: int | None = None,
     timezone: str | None = None,
     columns: Mapping[str, Mapping[str, str]] | None = None,
-    reject_file: str | None = None,
+    reject_file: Path | None = None,
     threads: int = 2,
     rows_per_block: int = ROWS_PER_BLOCK,
-    progress: Progress | None = None,
+    progress: Progress = lambda rows: nullcontext(lambda done: None),
 ) -> Summary:
-    """Score every row of a leads table and write one answer a row, in the same order.
+    """Score every row of a leads table, and write one answer a row in the same order.
 
     Parameters
     ----------
     scorer : LeadScorer
-    leads, events : str
-        As the readers take them: CSV, Parquet, a folder of parts or a SQL URL.
+    leads, events, as_of, timezone, columns, reject_file
+        As for ``read_backlog``.
     output : Path
         Ends in ``.parquet`` or ``.csv``; written whole or not at all.
-    as_of : int or str
-        Microseconds since the epoch (UTC) for all rows, or the column of the leads table that holds each row's moment;
-        with such a column a lead may stand several times.
     reasons : bool
-        Give reasons for the hand-offs.
+        Give reasons for the hand-offs, in `language`.
     language : "en" or "ja"
     capacity : int, optional
-        Hand-offs that sales can take of this file; rows beyond it are nurtured, with ``over_capacity``.
-    timezone, columns, reject_file
-        As for the readers.
+        Hand-offs that sales can take of this file; those beyond are nurtured (``over_capacity``).
     threads, rows_per_block : int
         How the work is cut; the answers don't depend on it.
     progress : Progress, optional
@@ -141,31 +93,32 @@ def score_files(
     ------
     UsageError, OutputError, ContractError
     """
-    with answer_file(output) as begin:
+    with answer_file(output) as write:
         backlog = read_backlog(
-            leads, events, as_of=as_of, timezone=timezone, columns=columns, reject_file=reject_file
+            leads,
+            events,
+            as_of=as_of,
+            timezone=timezone,
+            columns=columns,
+            reject_file=reject_file,
         )
-        found = (*backlog.findings, *unshared(scorer, backlog.leads))
-        blocks = [
-            slice(start, min(start + rows_per_block, len(backlog)))
-            for start in range(0, len(backlog), rows_per_block)
-        ]
-        with (progress or _unseen)(len(backlog) * (2 if reasons else 1)) as done:
-            scores = score_backlog(scorer, backlog, blocks, threads=threads, done=done)
-            rank, scores = _within_capacity(scores, backlog, capacity)
-            writer = begin(_schema(rank is not None, reasons))
-            answer = _Answer(scorer, backlog, scores, rank, language if reasons else None)
-            for table in _in_order(answer, blocks, threads):
-                writer.write_table(table)
+        blocks = _blocks(len(backlog), rows_per_block)
+        with progress(len(backlog) * (2 if reasons else 1)) as done:
+            scores, rank = _joined(_scored(scorer, backlog, blocks, threads, done)), None
+            if capacity is not None:
+                scores, rank = within_capacity(scores, backlog.lead_id, capacity)
+            answers = Answers(scorer, backlog, scores, rank, language if reasons else None)
+            for table in _in_order(answers.of, blocks, threads):
+                write(table)
                 if reasons:
-                    done(table.num_rows)
+                    done(len(table))
     decided = np.bincount(scores.decision, minlength=len(DECISIONS)).tolist()
     return Summary(
-        len(backlog),
-        int(np.isfinite(scores.score).sum()),
-        decided[handoff.HAND_OFF],
-        dict(zip(DECISIONS, decided, strict=True)),
-        found,
+        rows=len(scores),
+        scored=int(np.isfinite(scores.score).sum()),
+        hand_offs=decided[handoff.HAND_OFF],
+        decisions=dict(zip(DECISIONS, decided, strict=True)),
+        findings=(*backlog.findings, *unshared(scorer, backlog.leads)),
     )
 
 
@@ -175,19 +128,20 @@ def score_backlog(
     *,
     threads: int = 2,
     rows_per_block: int = ROWS_PER_BLOCK,
-    done: Callable[[int], None] = lambda rows: None,
 ) -> Scores:
-    """Score every row; the same as one call of ``LeadScorer.score``, without its whole matrix in memory."""
+    """Score every row: what one call of ``LeadScorer.score`` gives, without its whole matrix."""
+    blocks = _blocks(len(backlog), rows_per_block)
+    return _joined(_scored(scorer, backlog, blocks, threads, lambda done: None))
 
-    def score(rows: slice) -> Scores:
-        block = backlog.block(rows)
-        return scorer.score(block.leads, block.as_of_us, suppress=block.suppress)
 
-    parts = []
-    for part in _in_order(score, _blocks(backlog, rows_per_block), threads):
-        parts.append(part)
-        done(len(part))
-    return _joined(parts)
+def within_capacity(
+    scores: Scores, lead_id: pa.ChunkedArray, capacity: int
+) -> tuple[Scores, Int64]:
+    """Nurture the hand-offs beyond the capacity; also return every row's rank, 0 for none."""
+    rank, over = handoff.apply_capacity(scores.score, lead_id, scores.decision, capacity)
+    decision, why = scores.decision.copy(), scores.why.copy()
+    decision[over], why[over] = handoff.NURTURE, WHYS.index("over_capacity")
+    return replace(scores, decision=decision, why=why), rank
 
 
 def unshared(scorer: LeadScorer, leads: Leads) -> tuple[Finding, ...]:
@@ -200,49 +154,65 @@ def _missing_attributes(scorer: LeadScorer, leads: Leads) -> Iterator[Finding]:
     if missing:
         yield Finding(
             "leads",
-            ", ".join(missing),
+            "",
             "missing_attribute",
             "warning",
             0,
             (),
-            "the model knows it and the table lacks it: missing for every lead; add the column, or map it in [columns]",
+            f"The model knows {_listed(missing)}, the table does not: taken as missing for every "
+            "lead. Add the columns, or map them in [columns.leads].",
         )
 
 
 def _unknown_types(scorer: LeadScorer, leads: Leads) -> Iterator[Finding]:
-    history = leads.history
-    unknown = unknown_types(scorer.spec, history.types)
-    counts = np.bincount(history.type_code, minlength=len(history.types))
-    found = sorted((-int(counts[history.types.index(name)]), name) for name in unknown)
-    if found:
+    types = leads.history.types
+    counts = np.bincount(leads.history.type_code, minlength=len(types)).tolist()
+    count_of = dict(zip(types, counts, strict=True))
+    unknown = sorted(unknown_types(scorer.spec, types), key=lambda name: -count_of[name])
+    if unknown:
         yield Finding(
             "events",
             "event_type",
             "unknown_type",
             "warning",
-            -sum(count for count, _ in found),
-            tuple(Example(name, f"{-count:,} events") for count, name in found[:MOST_EXAMPLES]),
-            f"{len(found)} types that the model does not know are counted as other activity: {_listed(found)}; "
-            "if one of them matters, retrain with `leadqual train`",
+            sum(count_of[name] for name in unknown),
+            tuple(Example(name, f"{count_of[name]:,} events") for name in unknown[:MOST_NAMES]),
+            f"{len(unknown)} types that the model does not know count as other activity. "
+            "If they matter, train a model on a history that has them.",
         )
 
 
-def _listed(found: Sequence[tuple[int, str]], most: int = 20) -> str:
-    names = ", ".join(name for _, name in found[:most])
-    return names if len(found) <= most else f"{names} and {len(found) - most} more"
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:MOST_NAMES])
+    return shown if len(names) <= MOST_NAMES else f"{shown} and {len(names) - MOST_NAMES} more"
 
 
-def _blocks(backlog: Backlog, rows_per_block: int) -> list[slice]:
-    """Cut into blocks; a backlog of no rows is one empty block."""
-    rows = len(backlog)
+def _blocks(rows: int, rows_per_block: int) -> list[slice]:
+    """Cut rows into blocks; no rows are one empty block."""
     starts = range(0, max(rows, 1), rows_per_block)
     return [slice(start, min(start + rows_per_block, rows)) for start in starts]
+
+
+def _scored(
+    scorer: LeadScorer,
+    backlog: Backlog,
+    blocks: Sequence[slice],
+    threads: int,
+    done: Callable[[int], None],
+) -> Iterator[Scores]:
+    def score(rows: slice) -> Scores:
+        block = backlog.block(rows)
+        return scorer.score(block.leads, block.as_of_us, suppress=block.suppress)
+
+    for part in _in_order(score, blocks, threads):
+        yield part
+        done(len(part))
 
 
 def _in_order(
     work: Callable[[slice], Done], blocks: Sequence[slice], threads: int
 ) -> Iterator[Done]:
-    """Work on blocks in threads and give the results in order, only a few ahead of whoever takes them."""
+    """Work on blocks in threads and give the results in order, never far ahead of the taker."""
     waiting: deque[Future[Done]] = deque()
     pool = ThreadPoolExecutor(threads)
     try:
@@ -256,7 +226,8 @@ def _in_order(
         pool.shutdown(cancel_futures=True)
 
 
-def _joined(parts: Sequence[Scores]) -> Scores:
+def _joined(scored: Iterator[Scores]) -> Scores:
+    parts = list(scored)
     whys = (*WHYS, *sorted({why for part in parts for why in part.whys} - set(WHYS)))
     return Scores(
         np.concatenate([part.score for part in parts]),
@@ -266,73 +237,3 @@ def _joined(parts: Sequence[Scores]) -> Scores:
         np.concatenate([np.array([whys.index(why) for why in p.whys])[p.why] for p in parts]),
         whys,
     )
-
-
-def _within_capacity(scores: Scores, backlog: Backlog, capacity: int) -> tuple[Scores, Int64]:
-    rank, over = handoff.apply_capacity(scores.score, backlog.lead_id, scores.decision, capacity)
-    return (
-        replace(
-            scores,
-            decision=np.where(over, handoff.NURTURE, scores.decision),
-            why=np.where(over, WHYS.index("over_capacity"), scores.why),
-        ),
-        rank,
-    )
-
-
-@dataclass(frozen=True)
-class _Answers:
-    """The answers of a scored backlog as Arrow tables, made block by block; `language` asks for reasons."""
-
-    scorer: LeadScorer
-    backlog: Backlog
-    scores: Scores
-    rank: Int64 | None
-    language: str | None
-
-    @property
-    def schema(self) -> pa.Schema:
-        return self.of(slice(0, 0)).schema
-
-    def of(self, rows: slice) -> pa.Table:
-        scores = self.scores
-        score = scores.score[rows]
-        unscored = np.isnan(score)
-        names: dict[str, Any] = {
-            "lead_id": self.backlog.lead_id[rows],
-            "as_of": pa.array(self.backlog.as_of_us[rows]).cast(pa.timestamp("us", "UTC")),
-            "score": pa.array(score, mask=unscored),
-            "percentile": pa.array(scores.percentile[rows], mask=unscored),
-            "grade": _coded(scores.grade[rows], GRADES, unscored),
-            "decision": _coded(scores.decision[rows], DECISIONS),
-            "why": _coded(scores.why[rows], scores.whys),
-        }
-        if self.rank is not None:
-            rank = self.rank[rows]
-            names["rank"] = pa.array(rank, mask=rank == 0)
-        if self.language is not None:
-            names["reasons"] = self._reasons(rows, self.language)
-        names["model"] = _coded(np.zeros(len(score), np.int8), (self.scorer.label,))
-        return pa.table(names)
-
-    def _reasons(self, rows: slice, language: str) -> pa.Array:
-        handed = np.flatnonzero(self.scores.decision[rows] == handoff.HAND_OFF)
-        block = self.backlog.block(rows)
-        explained = self.scorer.explain(block.leads, block.as_of_us, handed, language)
-        found: list[list[dict[str, str]] | None] = [None] * len(block)
-        for row, why in zip(handed.tolist(), explained, strict=True):
-            found[row] = [_reason(reason) for reason in why]
-        return pa.array(found, pa.list_(REASON))
-
-
-def _reason(reason: Reason) -> dict[str, str]:
-    return {**asdict(reason), "evidence": json.dumps(reason.evidence, ensure_ascii=False)}
-
-
-def _coded(
-    codes: npt.NDArray[np.integer[Any]],
-    names: Sequence[str],
-    mask: npt.NDArray[np.bool_] | None = None,
-) -> pa.DictionaryArray:
-    indices = pa.array(codes.astype(np.int32), mask=mask)
-    return pa.DictionaryArray.from_arrays(indices, pa.array(names, pa.string()))

@@ -333,6 +333,13 @@ def test_an_event_counts_from_the_moment_it_was_known() -> None:
     assert seen(at(0, plus_us=1)) == (0, 2)
 
 
+def test_an_event_known_in_advance_counts_from_the_moment_it_happens() -> None:
+    planned = Event(at(0, plus_us=1), at(20), "inquiry")
+    assert features_of(SPEC, [event(9), planned])["events_all"] == 1
+    got = features_of(SPEC, [event(9), planned], as_of_us=at(0, plus_us=1))
+    assert (got["events_all"], got["count_inquiry_1d"]) == (2, 1)
+
+
 # The kernel and the reference
 
 TYPES = ("call", "fax", "inquiry", "other", "web_visit", "問い合わせ")
@@ -362,11 +369,10 @@ VALUES = (
 @st.composite
 def an_event(draw: st.DrawFn) -> Event:
     age = draw(AGES)
-    delay = draw(st.sampled_from([0, 0, 0, 1, DAY_US, age - 1, age, age + 1, 30 * DAY_US]))
-    occurred = AS_OF_US - age
+    known = draw(st.sampled_from([age, age, age, 0, 1, -1, age - DAY_US, age + DAY_US]))
     return Event(
-        occurred,
-        occurred + max(delay, 0),
+        AS_OF_US - age,
+        AS_OF_US - known,
         draw(st.sampled_from(TYPES)),
         draw(st.sampled_from(CHANNELS)),
         draw(VALUES),
@@ -448,13 +454,10 @@ def two_futures(draw: st.DrawFn) -> tuple[list[Event], list[Event]]:
     events = draw(a_history())
     past = [one for one in events if max(one.occurred_us, one.known_us) <= AS_OF_US]
     later = st.builds(
-        lambda one, after, known_only: one._replace(
-            occurred_us=one.occurred_us if known_only else AS_OF_US + after,
-            known_us=AS_OF_US + after,
-        ),
+        lambda one, after, which: one._replace(**dict.fromkeys(which, AS_OF_US + after)),
         an_event(),
         st.sampled_from([1, DAY_US]) | st.integers(1, 400 * DAY_US),
-        st.booleans(),
+        st.sampled_from([("occurred_us",), ("known_us",), ("occurred_us", "known_us")]),
     )
     futures = [draw(st.lists(later, max_size=8)) for _ in range(2)]
     return past + futures[0], futures[1] + past

@@ -170,7 +170,7 @@ def test_labels_look_neither_before_as_of_nor_beyond_the_horizon_nor_at_the_futu
 
 
 def world(seed, *, rate_before=0.2, rate_after=0.2, leads=4000):
-    """Growing numbers of leads over 300 days; slow wins, losses of which a third are never recorded."""
+    """More leads every day for 300 days; slow wins; a third of the losses are never recorded."""
     rng = np.random.default_rng(seed)
     created = np.sqrt(rng.random(leads)) * 300
     won = rng.random(leads) < np.where(created > 180, rate_after, rate_before)
@@ -184,7 +184,7 @@ def world(seed, *, rate_before=0.2, rate_after=0.2, leads=4000):
 
 
 def shares(seed, **rates):
-    """Share won by IPCW, by matured rows, with open taken as lost, with open dropped, over the truth."""
+    """Share won by IPCW, by matured rows, open as lost, open dropped; each over the truth."""
     rows, until = world(seed, **rates), us(200)
     rows = rows.rows(rows.as_of_us <= until)
     truth = (rows.win_us - rows.as_of_us <= us(60)).mean()
@@ -215,7 +215,8 @@ def test_ipcw_sees_a_new_world_before_the_matured_rows_do():
 
 
 def test_one_weight_for_all_ages_overstates_the_wins_of_later_ages():
-    apart, together = [], []
+    apart: list[float] = []
+    together: list[float] = []
     for seed in range(15):
         first, until = world(seed), us(200)
         later = first.as_of_us + us(60)

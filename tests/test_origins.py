@@ -70,16 +70,21 @@ def test_a_cut_that_cannot_be_learned_from_is_passed_over():
 def test_ten_wins_known_at_the_cut_are_enough_and_nine_are_not():
     won = np.zeros(200, bool)
     won[np.r_[0:10, 150:190]] = True
-    for late, cuts in ((0, 4), (1, 2)):
+    shares = (0.4, 0.5)
+    for delay_of_first, kind in ((5.0, "time"), (14.0, "hash")):  # within the horizon, and not
         delay = np.where(won, 5.0, 4.0)
-        delay[:late] = 12.0  # a win after the horizon is none
+        delay[0] = delay_of_first
         created, rows, until = history(np.arange(200), delay, won, until_days=230)
-        found = origins(created, hashes(200), rows, HORIZON, until, shares=(0.4, 0.5, 0.7, 0.95))
-        if late:
-            assert found.kind == "hash"
-        else:
-            assert len(found.cuts) == cuts + 0
-            assert found.kind == "time"
+        found = origins(created, hashes(200), rows, HORIZON, until, shares=shares)
+        assert found.kind == kind
+
+
+def test_wins_known_only_after_the_cut_teach_it_nothing():
+    won = np.zeros(200, bool)
+    won[np.r_[0:9, 76:80, 150:190]] = True  # the later ones are won 5 days on, after day 79
+    created, rows, until = history(np.arange(200), np.where(won, 5.0, 4.0), won, until_days=230)
+    found = origins(created, hashes(200), rows, HORIZON, until)
+    assert [cut.cut_us // DAY_US for cut in found.cuts] == [109, 139, 169]
 
 
 def test_leads_of_one_day_are_split_by_hash():
@@ -146,7 +151,7 @@ def test_wins_that_have_not_matured_do_not_judge():
 
 
 def test_one_cut_is_left_to_choose_however_few_wins_there_are():
-    created, rows, until = steady(leads=100)
+    created, rows, until = steady(leads=112)
     _, chosen = split(created, rows, until)
     assert chosen.choose == (0,)
     assert chosen.judge == (1, 2, 3)

@@ -1,7 +1,8 @@
-"""Versions, aliases and artifacts through a registry of one file; and what is said when it fails."""
+"""Versions, aliases and artifacts in a registry of one file; and what is said when it fails."""
 
 import json
 import logging
+import os
 import shutil
 import subprocess
 import sys
@@ -22,7 +23,8 @@ from training.scorer import ArtifactError
 def empty_registry(tmp_path_factory):
     """A database with MLflow's tables: making them takes seconds, copying it nothing."""
     path = tmp_path_factory.mktemp("registry") / "empty.db"
-    tracking.client(f"sqlite:///{path}", create=True).search_experiments()
+    with tracking.connected(f"sqlite:///{path}", create=True) as client:
+        client.search_experiments()
     return path
 
 
@@ -41,11 +43,20 @@ def artifacts(tmp_path_factory):
     return [(folder / str(seed), scorer) for seed, scorer in zip((1, 2), scorers, strict=True)]
 
 
-@pytest.fixture
-def two_versions(uri, artifacts):
+@pytest.fixture(scope="session")
+def registry_of_two(tmp_path_factory, empty_registry, artifacts):
+    path = tmp_path_factory.mktemp("registry-of-two") / "mlflow.db"
+    shutil.copy(empty_registry, path)
     for folder, _ in artifacts:
-        registry.register(folder, "leads", uri=uri)
-    return uri
+        registry.register(folder, "leads", uri=f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture
+def two_versions(tmp_path, registry_of_two):
+    """A copy of a registry with two versions; their files are shared, a test leaves them alone."""
+    shutil.copy(registry_of_two, tmp_path / "mlflow.db")
+    return f"sqlite:///{tmp_path}/mlflow.db"
 
 
 def aliases(uri):
@@ -75,13 +86,14 @@ def test_the_run_has_params_tags_and_report_and_the_artifacts_lie_beside_the_dat
     folder, _ = artifacts[0]
     params, tags = {"horizon_days": 90}, {"label.strategy": "ipcw"}
     registry.register(folder, "リード", uri=uri, params=params, tags=tags)
-    client = tracking.client(uri)
-    found = client.search_model_versions("name = 'リード'")[0]
-    run = client.get_run(found.run_id)
+    with tracking.connected(uri) as client:
+        found = client.search_model_versions("name = 'リード'")[0]
+        run = client.get_run(str(found.run_id))
+        files = [item.path for item in client.list_artifacts(run.info.run_id)]
     assert run.info.status == "FINISHED"
     assert run.data.params == {"horizon_days": "90"}
     assert run.data.tags["label.strategy"] == found.tags["label.strategy"] == "ipcw"
-    assert [item.path for item in client.list_artifacts(found.run_id)] == ["report.html"]
+    assert files == ["report.html"]
     assert len(list((tmp_path / "mlartifacts").rglob("trees.txt"))) == 1
 
 
@@ -161,9 +173,7 @@ def test_a_pinned_digest_is_held_for_folders_and_for_registered_models(two_versi
             registry.open_model(text, expect_digest=second.digest, uri=two_versions)
 
 
-def test_a_fetched_artifact_stays_in_the_cache_and_a_damaged_one_is_refused(
-    two_versions, tmp_path
-):
+def test_a_fetched_artifact_stays_in_the_cache_and_a_damaged_one_is_refused(two_versions, tmp_path):
     cache = tmp_path / "cache"
     fetched = registry.fetch("models:/leads/1", cache, uri=two_versions)
     manifest = fetched.folder / "manifest.json"
@@ -185,11 +195,12 @@ def test_a_fetched_artifact_stays_in_the_cache_and_a_damaged_one_is_refused(
     registry.open_model("models:/leads/1", uri=two_versions, cache=cache)
 
 
-def test_a_version_whose_files_were_changed_in_the_store_is_refused(two_versions, tmp_path):
+def test_a_version_whose_files_were_changed_in_the_store_is_refused(uri, artifacts, tmp_path):
+    registry.register(artifacts[0][0], "leads", uri=uri)
     for manifest in (tmp_path / "mlartifacts").rglob("manifest.json"):
         manifest.write_text(manifest.read_text() + " ")
     with pytest.raises(ArtifactError, match="another model than the pinned one"):
-        registry.open_model("models:/leads/1", uri=two_versions)
+        registry.open_model("models:/leads/1", uri=uri)
 
 
 def test_the_cache_keeps_the_newest_few_and_temporary_folders_none(
@@ -209,9 +220,9 @@ def test_the_cache_keeps_the_newest_few_and_temporary_folders_none(
 
 
 def test_a_version_that_others_registered_is_listed_and_not_opened(uri):
-    client = tracking.client(uri)
-    client.create_registered_model("theirs")
-    client.create_model_version("theirs", "file:///somewhere")
+    with tracking.connected(uri) as client:
+        client.create_registered_model("theirs")
+        client.create_model_version("theirs", "file:///somewhere")
     assert [(v.version, v.digest) for v in registry.versions("theirs", uri=uri)] == [("1", "")]
     with pytest.raises(RegistryError, match="leadqual did not register it"):
         registry.open_model("models:/theirs/1", uri=uri)
@@ -251,7 +262,7 @@ def test_a_name_that_no_address_can_hold_is_refused(name, uri, artifacts):
 
 
 def test_a_folder_without_an_artifact_is_not_registered(uri, tmp_path):
-    with pytest.raises(RegistryError, match="holds no manifest.json"):
+    with pytest.raises(RegistryError, match=r"holds no manifest\.json"):
         registry.register(tmp_path / "nothing", "leads", uri=uri)
     assert registry.versions(uri=uri) == ()
 
@@ -263,10 +274,10 @@ def test_mlflow_scores_raw_leads_as_the_scorer_does(two_versions, artifacts):
     as_of[3] = EPOCH_US - 1
     expected = scorer.score(leads, as_of)
 
-    with tracking._tracking(two_versions):
+    with tracking.connected(two_versions):
         model = tracking.mlflow().pyfunc.load_model("models:/leads/1")
         answer = model.predict(raw(leads, as_of))
-        with pytest.raises(ValueError, match="lead 'lead-1' cannot be read.* no time zone"):
+        with pytest.raises(ValueError, match=r"lead 'lead-1' cannot be read.* no time zone"):
             model.predict(raw(leads, as_of).assign(as_of="2026-01-01 09:00"))
 
     np.testing.assert_array_equal(answer["score"].to_numpy(), expected.score)
@@ -312,7 +323,9 @@ def iso(time_us):
 
 
 def test_importing_the_registry_imports_neither_mlflow_nor_the_scorer():
-    code = "import sys, training.registry; print({'mlflow', 'lightgbm', 'numba'} & set(sys.modules))"
+    code = (
+        "import sys, training.registry; print({'mlflow', 'lightgbm', 'numba'} & set(sys.modules))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
 
@@ -321,5 +334,5 @@ def test_registering_leaves_the_callers_settings_and_logs_alone(uri, artifacts, 
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///other.db")
     handlers = logging.getLogger().handlers[:]
     registry.register(artifacts[0][0], "leads", uri=uri)
-    assert tracking.os.environ["MLFLOW_TRACKING_URI"] == "sqlite:///other.db"
+    assert os.environ["MLFLOW_TRACKING_URI"] == "sqlite:///other.db"
     assert logging.getLogger().handlers == handlers

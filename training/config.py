@@ -5,7 +5,15 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    model_validator,
+)
 
 from features.catalogue import SALES_TYPES
 from features.matrix import WINDOWS_DAYS
@@ -123,8 +131,12 @@ def read(path: Path | None) -> Config:
     try:
         return Config.model_validate(raw)
     except ValidationError as error:
-        lines = "\n".join(f"  {_explain(item['loc'], item['msg'], item['type'])}" for item in error.errors())
-        raise ConfigError(f"{path}: {error.error_count()} key(s) cannot be used\n{lines}") from error
+        lines = "\n".join(
+            f"  {_explain(item['loc'], item['msg'], item['type'])}" for item in error.errors()
+        )
+        raise ConfigError(
+            f"{path}: {error.error_count()} key(s) cannot be used\n{lines}"
+        ) from error
 
 
 def _explain(where: tuple[int | str, ...], message: str, kind: str) -> str:
@@ -135,7 +147,9 @@ def _explain(where: tuple[int | str, ...], message: str, kind: str) -> str:
     if kind != "extra_forbidden":
         return f"{key}: {message}"
     near = difflib.get_close_matches(str(where[-1]), _known(where[:-1]), n=1)
-    return f"{key}: unknown key" + (f", did you mean {near[0]}?" if near else f"; known: {', '.join(_known(where[:-1]))}")
+    return f"{key}: unknown key" + (
+        f", did you mean {near[0]}?" if near else f"; known: {', '.join(_known(where[:-1]))}"
+    )
 
 
 def _known(section: tuple[int | str, ...]) -> list[str]:

@@ -45,7 +45,9 @@ class Crm:
     def of_types(self, names: tuple[str, ...]) -> tuple[Int64, Int64]:
         """Give lead and time of every event whose type is one of `names`."""
         history = self.leads.history
-        wanted = np.isin(history.type_code, [code for code, name in enumerate(history.types) if name in names])
+        wanted = np.isin(
+            history.type_code, [code for code, name in enumerate(history.types) if name in names]
+        )
         return self.lead_of_event[wanted], history.occurred_us[wanted]
 
     @cached_property
@@ -54,7 +56,13 @@ class Crm:
         history, outcomes = self.leads.history, self.outcomes
         order = np.lexsort((outcomes.won, outcomes.closed_us, outcomes.lead))
         whole = hashlib.sha256(repr((history.types, history.channels, self.until_us)).encode())
-        for column in (history.ptr, history.occurred_us, history.known_us, history.type_code, history.channel_code):
+        for column in (
+            history.ptr,
+            history.occurred_us,
+            history.known_us,
+            history.type_code,
+            history.channel_code,
+        ):
             whole.update(column.tobytes())
         whole.update(history.value.tobytes())
         for column in (outcomes.lead, outcomes.closed_us, outcomes.known_us, outcomes.won):
@@ -81,7 +89,11 @@ def _outcomes(table: pa.Table | None, leads: pa.Table) -> Outcomes:
     if table is None:
         nothing = np.empty(0, np.int64)
         return Outcomes(nothing, nothing, nothing, np.empty(0, np.bool_))
-    lead = pc.fill_null(pc.index_in(table["lead_id"], leads["lead_id"]), -1).to_numpy().astype(np.int64)
+    lead = (
+        pc.fill_null(pc.index_in(table["lead_id"], leads["lead_id"]), -1)
+        .to_numpy()
+        .astype(np.int64)
+    )
     closed = _micros(table["closed_at"])
     known = closed
     if "recorded_at" in table.column_names:

@@ -160,7 +160,8 @@ def _cuts(created_us: Int64, shares: tuple[float, ...]) -> list[tuple[int, int]]
     if not len(created_us):
         return []
     ordered = np.sort(created_us)
-    place = np.ceil(np.asarray(shares) * len(ordered)).astype(np.int64) - 1
+    # Rounded first: 0.55 * 200 is a little more than 110 to the machine.
+    place = np.ceil(np.round(np.asarray(shares) * len(ordered), 6)).astype(np.int64) - 1
     cuts = [int(cut) for cut in np.unique(ordered[np.maximum(place, 0)]) if cut < ordered[-1]]
     return list(zip(cuts, [*cuts[1:], NEVER], strict=True)) if cuts else []
 

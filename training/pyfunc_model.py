@@ -5,7 +5,7 @@ MLflow executes this file ("models from code"): it is stored with a model, and n
 
 import json
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,9 @@ from mlflow.pyfunc.model import PythonModel
 
 from features.history import from_rows
 from features.matrix import Leads
+from features.moments import to_us
 from training.handoff import DECISIONS, GRADES
 from training.scorer import LeadScorer
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
 
 class RawLeads(PythonModel):
     """One row a lead, all text: its record and events as JSON, times in ISO 8601 with a zone."""
@@ -97,7 +95,7 @@ def _micros(text: str) -> int:
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
         raise ValueError(f"{text} has no time zone: write {text}Z or {text}+09:00")
-    return (moment - _EPOCH) // timedelta(microseconds=1)
+    return to_us(moment)
 
 
 mlflow.models.set_model(RawLeads())

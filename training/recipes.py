@@ -14,7 +14,11 @@ from training.trees import Trees
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
 
-MIXES: dict[str, tuple[float, float]] = {"scorecard": (1.0, 0.0), "trees": (0.0, 1.0), "blend": (0.5, 0.5)}
+MIXES: dict[str, tuple[float, float]] = {
+    "scorecard": (1.0, 0.0),
+    "trees": (0.0, 1.0),
+    "blend": (0.5, 0.5),
+}
 """Weights of scorecard and trees on the log-odds."""
 
 HALF_LIVES_DAYS: tuple[float | None, ...] = (None, 365.0, 90.0)
@@ -43,7 +47,11 @@ class Recipe:
         >>> Recipe("blend", 90.0).name
         'blend, half-life 90 d'
         """
-        return self.mix if self.half_life_days is None else f"{self.mix}, half-life {self.half_life_days:g} d"
+        return (
+            self.mix
+            if self.half_life_days is None
+            else f"{self.mix}, half-life {self.half_life_days:g} d"
+        )
 
 
 @dataclass(frozen=True)
@@ -99,7 +107,9 @@ def fit(
     return Estimator(card, forest, MIXES["blend"])
 
 
-def aged(weight: Float64, as_of_us: npt.NDArray[np.int64], cut_us: int, half_life_days: float | None) -> Float64:
+def aged(
+    weight: Float64, as_of_us: npt.NDArray[np.int64], cut_us: int, half_life_days: float | None
+) -> Float64:
     """Halve the weights every `half_life_days` before the cut; their mean stays.
 
     >>> aged(np.ones(2), np.array([0, 86_400_000_000]), 86_400_000_000, 1.0).round(2).tolist()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from training import tracking
-from training.tracking import ARTIFACT, DEFAULT_URI, RegistryError, answering
+from training.tracking import ARTIFACT, DEFAULT_URI, RegistryError, connected
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -104,11 +104,10 @@ def register(
             f"{name!r} cannot name a model: use a name without / : @ and quotes, such as leads-jp"
         )
     digest = _digest(folder)
-    with answering(uri):
+    with connected(uri, create=True) as client:
         run_id, model_id = tracking.log_run(
-            folder, name, uri, metrics=metrics or {}, params=params or {}, tags=tags or {}
+            client, folder, name, metrics=metrics or {}, params=params or {}, tags=tags or {}
         )
-        client = tracking.client(uri)
         if name not in _names(client):
             client.create_registered_model(name)
         created = client.create_model_version(
@@ -118,14 +117,13 @@ def register(
             model_id=model_id,
             tags={**(tags or {}), DIGEST_TAG: digest},
         )
-        _point(client, name, CHALLENGER, created.version)
+        _point(client, name, CHALLENGER, str(created.version))
         return _version(client, _model(client, name), created)
 
 
 def versions(name: str | None = None, *, uri: str = DEFAULT_URI) -> tuple[Version, ...]:
     """List the versions of one model, or of all, newest first."""
-    with answering(uri):
-        client = tracking.client(uri)
+    with connected(uri) as client:
         models = [_model(client, known) for known in (_names(client) if name is None else [name])]
         return tuple(
             _version(client, model, found)
@@ -136,23 +134,22 @@ def versions(name: str | None = None, *, uri: str = DEFAULT_URI) -> tuple[Versio
 
 def promote(name: str, version: str | None = None, *, uri: str = DEFAULT_URI) -> Version:
     """Call a version ``champion`` (default: the challenger), and note in a tag what it replaces."""
-    with answering(uri):
-        client = tracking.client(uri)
+    with connected(uri) as client:
         model = _model(client, name)
-        chosen = _numbered(client, model, version or _of_alias(model, CHALLENGER))
-        previous = _aliases(model).get(CHAMPION, chosen.version)
-        if previous != chosen.version:
-            client.set_model_version_tag(name, chosen.version, PREVIOUS_TAG, previous)
-        _point(client, name, CHAMPION, chosen.version)
-        if _aliases(model).get(CHALLENGER) == chosen.version:
+        number = version or _of_alias(model, CHALLENGER)
+        chosen = _numbered(client, model, number)
+        previous = _aliases(model).get(CHAMPION, number)
+        if previous != number:
+            client.set_model_version_tag(name, number, PREVIOUS_TAG, previous)
+        _point(client, name, CHAMPION, number)
+        if _aliases(model).get(CHALLENGER) == number:
             client.delete_registered_model_alias(name, CHALLENGER)
         return _version(client, _model(client, name), chosen)
 
 
 def rollback(name: str, *, uri: str = DEFAULT_URI) -> Version:
     """Call that version ``champion`` again which the present one replaced."""
-    with answering(uri):
-        client = tracking.client(uri)
+    with connected(uri) as client:
         model = _model(client, name)
         present = _numbered(client, model, _of_alias(model, CHAMPION))
         previous = present.tags.get(PREVIOUS_TAG)
@@ -162,7 +159,7 @@ def rollback(name: str, *, uri: str = DEFAULT_URI) -> Version:
                 f"to go back to: choose a version with `leadqual promote {name} --version V`"
             )
         restored = _numbered(client, model, previous)
-        _point(client, name, CHAMPION, restored.version)
+        _point(client, name, CHAMPION, previous)
         client.delete_model_version_tag(name, present.version, PREVIOUS_TAG)
         return _version(client, _model(client, name), restored)
 
@@ -174,8 +171,7 @@ def fetch(text: str, cache: Path, *, uri: str = DEFAULT_URI) -> Fetched:
     cache keeps the newest `KEPT_FOLDERS` of a name. ``LeadScorer.load`` checks whether it is sound.
     """
     name, version, alias = _parse(text)
-    with answering(uri):
-        client = tracking.client(uri)
+    with connected(uri) as client:
         model = _model(client, name)
         found = _numbered(client, model, _of_alias(model, alias) if alias else version)
         digest = found.tags.get(DIGEST_TAG, "")
@@ -186,9 +182,9 @@ def fetch(text: str, cache: Path, *, uri: str = DEFAULT_URI) -> Fetched:
             )
         folder = cache / quote(name, safe="") / f"{found.version}-{digest[:16]}"
         if not _holds(folder, digest):
-            _download(f"models:/{name}/{found.version}", folder, uri)
+            _download(f"models:/{name}/{found.version}", folder)
         _prune(folder)
-    return Fetched(folder, name, found.version, digest)
+    return Fetched(folder, name, str(found.version), digest)
 
 
 def open_model(
@@ -323,7 +319,7 @@ def _versions(client: "MlflowClient", name: str) -> "list[ModelVersion]":
 def _point(client: "MlflowClient", name: str, alias: str, version: str) -> None:
     client.set_registered_model_alias(name, alias, version)
     now = _aliases(client.get_registered_model(name)).get(alias)
-    if now != str(version):
+    if now != version:
         raise RegistryError(
             f"{alias} of {name} is version {now}, not {version}: someone else moves it; try again"
         )
@@ -346,15 +342,12 @@ def _holds(folder: Path, digest: str) -> bool:
     return manifest.exists() and _digest(folder) == digest
 
 
-def _download(model_uri: str, folder: Path, uri: str) -> None:
+def _download(model_uri: str, folder: Path) -> None:
     """Fetch into a hidden folder of the cache, then rename: a fetch that breaks off leaves none."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".fetching-", dir=folder.parent) as staged:
         fetched = tracking.mlflow().artifacts.download_artifacts(
-            f"{model_uri}/artifacts/{ARTIFACT}",
-            dst_path=staged,
-            tracking_uri=uri,
-            registry_uri=uri,
+            f"{model_uri}/artifacts/{ARTIFACT}", dst_path=staged
         )
         if folder.exists():
             shutil.rmtree(folder)

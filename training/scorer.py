@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,13 @@ FILES = ("estimator.skops", "trees.txt", "reference.json")
 TRUSTED_TYPES = ["training.scorecard.Scorecard"]
 CANARY_TOLERANCE = 1e-9
 
-WHYS = ("score_reaches_threshold", "score_below_threshold", "not_created", "too_little_history", "over_capacity")
+WHYS = (
+    "score_reaches_threshold",
+    "score_below_threshold",
+    "not_created",
+    "too_little_history",
+    "over_capacity",
+)
 OBJECTED = "objected"
 """The suppression after which a lead is not even scored."""
 
@@ -160,9 +167,13 @@ class LeadScorer:
         score = self.probability(X)
         unborn = as_of_us < leads.created_us
         events = X[:, self.spec.names.index("events_all")] if self.rule.minimum_events else None
-        short = np.zeros(len(score), np.bool_) if events is None else events < self.rule.minimum_events
+        short = (
+            np.zeros(len(score), np.bool_) if events is None else events < self.rule.minimum_events
+        )
         held, why, whys = _suppressions(suppress, len(score))
-        score[unborn | short | (why == whys.index(OBJECTED) if OBJECTED in whys else False)] = np.nan
+        score[unborn | short | (why == whys.index(OBJECTED) if OBJECTED in whys else False)] = (
+            np.nan
+        )
         decision, grade = handoff.decide(self.rule, score, suppressed=held)
         why[decision == handoff.HAND_OFF] = WHYS.index("score_reaches_threshold")
         why[decision == handoff.NURTURE] = WHYS.index("score_below_threshold")
@@ -209,7 +220,12 @@ class LeadScorer:
 
     @classmethod
     def load(
-        cls, folder: Path, *, expect_digest: str | None = None, name: str = "leadqual", version: str = "local"
+        cls,
+        folder: Path,
+        *,
+        expect_digest: str | None = None,
+        name: str = "leadqual",
+        version: str = "local",
     ) -> "LeadScorer":
         """Open an artifact: format, digests and types are checked, and its canaries scored again, before it is returned.
 
@@ -253,7 +269,9 @@ class LeadScorer:
         (folder / "reference.json").write_text(_json(self.reference), encoding="utf-8")
         manifest = {
             "format": FORMAT,
-            "files": {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in FILES},
+            "files": {
+                name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in FILES
+            },
             "spec": self.spec.to_dict(),
             "features": list(self.spec.names),
             "mix": list(self.estimator.mix),
@@ -269,7 +287,9 @@ class LeadScorer:
     def _canary_scores(self, canaries: list[dict[str, Any]]) -> list[dict[str, Any]]:
         leads, as_of = _canary_leads(canaries)
         score = self.probability(self.matrix(leads, as_of))
-        return [{**canary, "score": float(value)} for canary, value in zip(canaries, score, strict=True)]
+        return [
+            {**canary, "score": float(value)} for canary, value in zip(canaries, score, strict=True)
+        ]
 
     def _check_features(self, folder: Path) -> None:
         fitted = self.estimator.trees.booster.num_feature()
@@ -289,9 +309,13 @@ class LeadScorer:
                 )
 
     def _percentile(self, score: Float64) -> Float64:
-        known = np.asarray(self.reference["scores"])
+        known = self._reference_scores
         place = 100.0 * np.searchsorted(known, score, side="right") / len(known)
         return np.where(np.isnan(score), np.nan, place)
+
+    @cached_property
+    def _reference_scores(self) -> Float64:
+        return np.asarray(self.reference["scores"], np.float64)
 
 
 def _suppressions(
@@ -332,7 +356,9 @@ def _parse(raw: bytes, folder: Path) -> dict[str, Any]:
         manifest = json.loads(raw)
         known, files = manifest["format"], manifest["files"]
     except (ValueError, KeyError, TypeError) as error:
-        raise ArtifactError(f"{folder / MANIFEST} is no manifest: copy the artifact again, or retrain") from error
+        raise ArtifactError(
+            f"{folder / MANIFEST} is no manifest: copy the artifact again, or retrain"
+        ) from error
     if known != FORMAT or not isinstance(files, dict):
         raise ArtifactError(
             f"{folder} has the format {known!r}, this version reads {FORMAT}: retrain with `leadqual train`, "
@@ -354,10 +380,16 @@ def _checked(folder: Path, name: str, digests: Mapping[str, str]) -> bytes:
 
 def _scorecard(folder: Path, parts: Mapping[str, bytes]) -> Scorecard:
     try:
-        foreign = set(skops.io.get_untrusted_types(data=parts["estimator.skops"])) - set(TRUSTED_TYPES)
-        loaded = None if foreign else skops.io.loads(parts["estimator.skops"], trusted=TRUSTED_TYPES)
+        foreign = set(skops.io.get_untrusted_types(data=parts["estimator.skops"])) - set(
+            TRUSTED_TYPES
+        )
+        loaded = (
+            None if foreign else skops.io.loads(parts["estimator.skops"], trusted=TRUSTED_TYPES)
+        )
     except Exception as error:  # noqa: BLE001  # skops raises whatever zip, json and its nodes raise
-        raise ArtifactError(f"{folder / 'estimator.skops'} cannot be opened: copy it again, or retrain") from error
+        raise ArtifactError(
+            f"{folder / 'estimator.skops'} cannot be opened: copy it again, or retrain"
+        ) from error
     if foreign or not isinstance(loaded, Scorecard):
         found = ", ".join(sorted(foreign)) or type(loaded).__name__
         raise ArtifactError(
@@ -371,7 +403,9 @@ def _trees(folder: Path, parts: Mapping[str, bytes]) -> Trees:
     try:
         return Trees.from_text(parts["trees.txt"].decode())
     except (LightGBMError, UnicodeDecodeError) as error:
-        raise ArtifactError(f"{folder / 'trees.txt'} is no LightGBM model: copy it again, or retrain") from error
+        raise ArtifactError(
+            f"{folder / 'trees.txt'} is no LightGBM model: copy it again, or retrain"
+        ) from error
 
 
 def _canaries(spec: FeatureSpec) -> list[dict[str, Any]]:
@@ -384,7 +418,12 @@ def _canaries(spec: FeatureSpec) -> list[dict[str, Any]]:
             "created_us": created,
             "as_of_us": as_of,
             "events": [
-                [as_of - (i * 7 + k) * DAY_US // 5, types[(i * k) % len(types)], channels[i % len(channels)], i * 1.5]
+                [
+                    as_of - (i * 7 + k) * DAY_US // 5,
+                    types[(i * k) % len(types)],
+                    channels[i % len(channels)],
+                    i * 1.5,
+                ]
                 for i in range(8 * k)
             ],
             "attributes": {a.name: _canary_value(a.levels, k) for a in spec.attributes if k},
@@ -398,7 +437,10 @@ def _canary_value(levels: Sequence[str], k: int) -> str | float:
 
 
 def _canary_leads(canaries: list[dict[str, Any]]) -> tuple[Leads, Int64]:
-    rows = [[(time, time, kind, channel, value) for time, kind, channel, value in c["events"]] for c in canaries]
+    rows = [
+        [(time, time, kind, channel, value) for time, kind, channel, value in c["events"]]
+        for c in canaries
+    ]
     names = sorted({name for canary in canaries for name in canary["attributes"]})
     columns = {name: [canary["attributes"].get(name) for canary in canaries] for name in names}
     created = np.array([canary["created_us"] for canary in canaries])

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import tempfile
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import metadata
@@ -61,27 +62,21 @@ def mlflow() -> Any:
     return mlflow
 
 
-def client(uri: str, *, create: bool = False) -> "MlflowClient":
-    """Connect to a tracking server or database; an embedded database is only made with `create`."""
-    if "://" not in uri:
-        raise RegistryError(
-            f"{uri} is no registry: MLFLOW_TRACKING_URI is a server or a database, "
-            f"such as {DEFAULT_URI}"
-        )
-    if not uri.startswith("http"):
-        _probe_database(uri, create)
-    return mlflow().MlflowClient(uri, registry_uri=uri)
-
-
 @contextmanager
-def answering(uri: str) -> Iterator[None]:
-    """Turn what MLflow, its database and the network raise into one error for who runs them."""
-    exceptions = mlflow().exceptions
+def connected(uri: str, *, create: bool = False) -> Iterator["MlflowClient"]:
+    """Connect to a tracking server or database; what goes wrong inside is a `RegistryError`.
+
+    MLflow's global address is `uri` inside: parts of MLflow look it up there, whatever they are
+    told. An embedded database is only made with `create`.
+    """
+    flow = mlflow()
     from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415
 
     try:
-        yield
-    except (exceptions.MlflowException, SQLAlchemyError, OSError) as error:
+        _probe(uri, create)
+        with _global_address(uri):
+            yield flow.MlflowClient(uri, registry_uri=uri)
+    except (flow.exceptions.MlflowException, SQLAlchemyError, OSError) as error:
         raise RegistryError(
             f"the registry at {without_password(uri)} cannot be used ({_reason(error)}): "
             "check that it runs and that MLFLOW_TRACKING_URI names it"
@@ -104,9 +99,9 @@ def without_password(uri: str) -> str:
 
 
 def log_run(
+    client: "MlflowClient",
     folder: Path,
     name: str,
-    uri: str,
     *,
     metrics: Mapping[str, float],
     params: Mapping[str, object],
@@ -118,15 +113,14 @@ def log_run(
     -------
     run_id, model_id : str
     """
-    experiment = _experiment(client(uri, create=True), name, uri)
     flow = mlflow()
+    nested = flow.active_run() is not None
     with (
-        _tracking(uri),
+        warnings.catch_warnings(),
         tempfile.TemporaryDirectory() as staged,
-        flow.start_run(
-            experiment_id=experiment, nested=flow.active_run() is not None, tags=dict(tags)
-        ) as run,
+        flow.start_run(experiment_id=_experiment(client, name), nested=nested, tags=tags) as run,
     ):
+        warnings.filterwarnings("ignore", message=".*input example was not provided")
         flow.log_params(dict(params))
         for report in REPORTS:
             if (folder / report).exists():
@@ -142,8 +136,15 @@ def log_run(
     return run.info.run_id, logged.model_id
 
 
-def _probe_database(uri: str, create: bool) -> None:
-    """Connect once: MLflow itself would try for a hundred seconds."""
+def _probe(uri: str, create: bool) -> None:
+    """Connect to a database once: MLflow itself would try for a hundred seconds."""
+    if "://" not in uri:
+        raise RegistryError(
+            f"{uri} is no registry: MLFLOW_TRACKING_URI is a server or a database, "
+            f"such as {DEFAULT_URI}"
+        )
+    if uri.startswith("http"):
+        return
     import sqlalchemy  # noqa: PLC0415
 
     address = sqlalchemy.make_url(uri)
@@ -161,6 +162,17 @@ def _probe_database(uri: str, create: bool) -> None:
         engine.dispose()
 
 
+@contextmanager
+def _global_address(uri: str) -> Iterator[None]:
+    """Set MLflow's global address for a while; MLflow also writes it into the environment."""
+    before = os.environ.get("MLFLOW_TRACKING_URI")  # noqa: TID251
+    mlflow().set_tracking_uri(uri)
+    try:
+        yield
+    finally:
+        mlflow().set_tracking_uri(before)
+
+
 def _reason(error: BaseException) -> str:
     """Say in one line what lies at the bottom, without the layers of retries above it."""
     while error.__cause__ or error.__context__:
@@ -169,12 +181,13 @@ def _reason(error: BaseException) -> str:
     return lines[0][:300]
 
 
-def _experiment(connected: "MlflowClient", name: str, uri: str) -> str:
-    found = connected.get_experiment_by_name(name)
+def _experiment(client: "MlflowClient", name: str) -> str:
+    found = client.get_experiment_by_name(name)
     if found is None:
-        return connected.create_experiment(name, artifact_location=_artifact_location(uri, name))
+        place = _artifact_location(client.tracking_uri, name)
+        return client.create_experiment(name, artifact_location=place)
     if found.lifecycle_stage != "active":
-        connected.restore_experiment(found.experiment_id)
+        client.restore_experiment(found.experiment_id)
     return found.experiment_id
 
 
@@ -186,17 +199,6 @@ def _artifact_location(uri: str, name: str) -> str | None:
 
     database = Path(make_url(uri).database or "") if uri.startswith("sqlite") else Path("mlflow.db")
     return (database.absolute().parent / "mlartifacts" / quote(name, safe="")).as_uri()
-
-
-@contextmanager
-def _tracking(uri: str) -> Iterator[None]:
-    """Set MLflow's global address for a while; it also writes it into the environment."""
-    before = os.environ.get("MLFLOW_TRACKING_URI")  # noqa: TID251
-    mlflow().set_tracking_uri(uri)
-    try:
-        yield
-    finally:
-        mlflow().set_tracking_uri(before)
 
 
 def _artifact_only(folder: Path, staged: Path) -> Path:

@@ -107,7 +107,9 @@ class _SingleRow:
     def __call__(self, X: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
         X = np.ascontiguousarray(X, np.float32)
         if X.ndim != 2 or X.shape[1] != self._columns:
-            raise ValueError(f"the trees know {self._columns} features, got rows of shape {X.shape}")
+            raise ValueError(
+                f"the trees know {self._columns} features, got rows of shape {X.shape}"
+            )
         out = np.empty(len(X))
         written = ctypes.c_int64()
         for row in range(len(X)):

@@ -48,6 +48,8 @@ def create_app(
         Fills an empty slot after start-up; meanwhile ``/readyz`` answers 503.
     """
     meters = Meters()
+    if slot.model is not None:
+        meters.serving(slot.model.scorer)
     app = FastAPI(
         title="leadqual",
         version=API_VERSION,
@@ -71,8 +73,6 @@ async def _lifespan(
     load: Callable[[], LeadScorer] | None,
     _app: FastAPI,
 ) -> AsyncIterator[None]:
-    if slot.model is not None:
-        meters.serving(slot.model.scorer)
     async with anyio.create_task_group() as tasks:
         if slot.model is None and load is not None:
             tasks.start_soon(_fill, slot, meters, load)

@@ -9,6 +9,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from serving.http import problems
 from serving.http.meters import Meters
 
+METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
 GONE = 499
 """What is counted for a client that left before its request was read."""
 
@@ -47,4 +48,5 @@ class Watch:
             await problems.of(500, "internal", detail).response()(scope, receive, watched)
         finally:
             route = getattr(scope.get("route"), "path", "unmatched")
-            self._meters.answered(scope["method"], route, status, perf_counter() - started)
+            method = scope["method"] if scope["method"] in METHODS else "other"
+            self._meters.answered(method, route, status, perf_counter() - started)

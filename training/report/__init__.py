@@ -27,7 +27,9 @@ def write(report: Mapping[str, Any], folder: Path) -> None:
     text = json.dumps(plain, ensure_ascii=False, indent=1, allow_nan=False)
     (folder / "report.json").write_text(text + "\n", encoding="utf-8")
     pages = jinja2.Environment(
-        loader=jinja2.PackageLoader("training.report", "."), autoescape=True, undefined=jinja2.StrictUndefined
+        loader=jinja2.PackageLoader("training.report", "."),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
     )
     pages.filters["figure"] = figure
     page = pages.get_template("report.html.j2").render(report=plain, metrics=METRICS)

@@ -1,0 +1,229 @@
+"""How fast `POST /v1/score` answers: against an endpoint of the same app that only validates.
+
+    python benchmarks/serving.py --model DIR
+
+starts the real server with one worker and an extra endpoint ``/bare``, which runs
+``model_validate_json`` on the same body and answers constant bytes, and loads both by turns with
+8 connections: one lead with 20 events, no reasons. Without ``--model`` it trains one first, on a
+simulated CRM of 4,000 leads. The load comes from `wrk` where it is found, else from a client of
+its own.
+"""
+
+import argparse
+import json
+import selectors
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from statistics import median
+
+CONNECTIONS = 8
+EVENTS = 20
+BAR_RATIO, BAR_TAIL = 0.45, 4.0
+HOST = "127.0.0.1"
+ROOT = Path(__file__).parents[1]
+
+
+@dataclass(frozen=True)
+class Load:
+    """What a client saw in one turn."""
+
+    per_second: float
+    p50_ms: float
+    p99_ms: float
+    errors: int
+
+
+def main() -> None:
+    """Measure, print, and exit with 1 when a bar is missed."""
+    options = _options()
+    if options.serve:
+        _serve(options.model, options.port)
+        return
+    with tempfile.TemporaryDirectory() as work:
+        model = options.model or _train(Path(work))
+        with _server(model) as port:
+            client = _wrk(Path(work)) if shutil.which("wrk") else _loop
+            turn = partial(client, port, seconds=options.seconds)
+            turn("/bare"), turn("/v1/score")  # warm
+            turns = [(turn("/bare"), turn("/v1/score")) for _ in range(options.turns)]
+    sys.exit(_report(turns, "wrk" if shutil.which("wrk") else "a client of its own"))
+
+
+def body() -> bytes:
+    """Return the request: one lead, 20 events, no reasons."""
+    start = datetime(2026, 8, 1, tzinfo=UTC)
+    kinds = ("web_visit", "newsletter_open", "document_request", "seminar_attended", "inquiry")
+    lead = {
+        "lead_id": "L-1",
+        "created_at": start.isoformat(),
+        "attributes": {"industry": "manufacturing", "employees": 120, "country": "JP"},
+        "events": [
+            {
+                "event_type": kinds[k % len(kinds)],
+                "occurred_at": (start + timedelta(hours=30 * k)).isoformat(),
+                "channel": "web",
+                "value": 1,
+            }
+            for k in range(EVENTS)
+        ],
+    }
+    return json.dumps({"as_of": "2026-09-01T00:00:00Z", "leads": [lead]}).encode()
+
+
+def _serve(model: Path, port: int) -> None:
+    from fastapi import Request, Response  # noqa: PLC0415
+
+    from serving import server  # noqa: PLC0415
+    from serving.http.app import create_app  # noqa: PLC0415
+    from serving.http.schemas import ScoreRequest  # noqa: PLC0415
+    from serving.served_model import ModelSlot, ServedModel  # noqa: PLC0415
+    from serving.settings import Settings  # noqa: PLC0415
+    from training.scorer import LeadScorer  # noqa: PLC0415
+
+    slot = ModelSlot(ServedModel.of(LeadScorer.load(model)))
+    app = create_app(slot, now_us=server.now_us)
+
+    async def bare(request: Request) -> Response:
+        ScoreRequest.model_validate_json(await request.body())
+        return Response(b'{"results":[]}', media_type="application/json")
+
+    app.add_api_route("/bare", bare, methods=["POST"], include_in_schema=False)
+    server.serve(app, Settings(host=HOST, port=port, log_level="warning"))
+
+
+@contextmanager
+def _server(model: Path) -> Iterator[int]:
+    with socket.create_server((HOST, 0)) as free:
+        port = free.getsockname()[1]
+    serve = [sys.executable, "-m", "benchmarks.serving", "--serve"]  # this file hides `serving`
+    process = subprocess.Popen([*serve, f"--model={model.resolve()}", f"--port={port}"], cwd=ROOT)
+    try:
+        _wait(f"http://{HOST}:{port}/readyz", process)
+        yield port
+    finally:
+        process.terminate()
+        process.wait(timeout=20)
+
+
+def _wait(url: str, process: subprocess.Popen[bytes]) -> None:
+    for _ in range(300):
+        if process.poll() is not None:
+            sys.exit("the server did not start")
+        try:
+            with urllib.request.urlopen(url):  # noqa: S310  # our own
+                return
+        except OSError:
+            time.sleep(0.2)
+    sys.exit("the server is not ready after a minute")
+
+
+def _train(work: Path) -> Path:
+    leadqual = [sys.executable, str(ROOT / "leadqual.py")]
+    crm, model = work / "crm", work / "model"
+    tables = [f"--{name}={crm / name}.parquet" for name in ("leads", "events", "outcomes")]
+    config = f"--config={crm / 'leadqual.toml'}"
+    subprocess.run([*leadqual, "simulate", str(crm), "--leads", "4000"], check=True)
+    subprocess.run([*leadqual, "train", *tables, config, f"--output={model}"], check=True)
+    return model
+
+
+def _wrk(work: Path) -> Callable[..., Load]:
+    (work / "body.json").write_bytes(body())
+    script = work / "post.lua"
+    script.write_text(
+        f'local file = io.open("{work / "body.json"}", "rb")\n'
+        'wrk.method, wrk.body = "POST", file:read("*a")\n'
+        'wrk.headers["Content-Type"] = "application/json"\n'
+        "function done(summary, latency)\n"
+        "  local e = summary.errors\n"
+        "  local lost = e.connect + e.read + e.write + e.status + e.timeout\n"
+        '  print(string.format("{%d, %d, %d, %d, %d}", summary.requests, summary.duration,\n'
+        "    latency:percentile(50), latency:percentile(99), lost))\n"
+        "end\n".replace("{%d, %d, %d, %d, %d}", "[%d, %d, %d, %d, %d]")
+    )
+
+    def turn(port: int, path: str, *, seconds: float) -> Load:
+        command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds:g}s", "-s", str(script)]
+        ran = subprocess.run(
+            [*command, f"http://{HOST}:{port}{path}"], check=True, capture_output=True, text=True
+        )
+        requests, micros, p50, p99, errors = json.loads(ran.stdout.strip().splitlines()[-1])
+        return Load(requests / micros * 1e6, p50 / 1e3, p99 / 1e3, errors)
+
+    return turn
+
+
+def _loop(port: int, path: str, *, seconds: float) -> Load:
+    """Keep every connection busy from one loop, with as little work a request as can be."""
+    payload = body()
+    head = f"POST {path} HTTP/1.1\r\nHost: {HOST}\r\nContent-Type: application/json\r\n"
+    request = f"{head}Content-Length: {len(payload)}\r\n\r\n".encode() + payload
+    ready = selectors.DefaultSelector()
+    for _ in range(CONNECTIONS):
+        connection = socket.create_connection((HOST, port))
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.sendall(request)
+        ready.register(connection, selectors.EVENT_READ, [time.perf_counter()])
+    started, took, errors = time.perf_counter(), [], 0
+    while time.perf_counter() - started < seconds:
+        for key, _ in ready.select():
+            answer = key.fileobj.recv(65_536)  # type: ignore[union-attr]
+            now = time.perf_counter()
+            took.append(now - key.data[0])
+            errors += not answer.startswith(b"HTTP/1.1 200")
+            key.data[0] = now
+            key.fileobj.sendall(request)  # type: ignore[union-attr]
+    elapsed = time.perf_counter() - started
+    for key in list(ready.get_map().values()):
+        key.fileobj.close()  # type: ignore[union-attr]
+    took.sort()
+    p50, p99 = (took[int(len(took) * share)] * 1e3 for share in (0.5, 0.99))
+    return Load(len(took) / elapsed, p50, p99, errors)
+
+
+def _report(turns: list[tuple[Load, Load]], client: str) -> int:
+    print(f"one worker, {CONNECTIONS} connections, one lead, {EVENTS} events; load from {client}")
+    print(
+        f"{'turn':>6} {'validate only /s':>17} {'score /s':>9} {'ratio':>6} {'p50 ms':>7} "
+        f"{'p99 ms':>7} {'p99/p50':>8} {'errors':>7}"
+    )
+    for number, (bare, score) in enumerate(turns, 1):
+        print(
+            f"{number:>6} {bare.per_second:>17,.0f} {score.per_second:>9,.0f} "
+            f"{score.per_second / bare.per_second:>6.2f} {score.p50_ms:>7.2f} "
+            f"{score.p99_ms:>7.2f} {score.p99_ms / score.p50_ms:>8.2f} "
+            f"{bare.errors + score.errors:>7}"
+        )
+    ratio = median(score.per_second / bare.per_second for bare, score in turns)
+    tail = median(score.p99_ms / score.p50_ms for _, score in turns)
+    errors = sum(bare.errors + score.errors for bare, score in turns)
+    print(
+        f"median ratio {ratio:.2f} (bar {BAR_RATIO}), p99/p50 {tail:.2f} (bar {BAR_TAIL:g}), "
+        f"{errors} errors (bar 0)"
+    )
+    return int(ratio < BAR_RATIO or tail > BAR_TAIL or errors > 0)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--model", type=Path, help="a folder that `leadqual train` wrote")
+    parser.add_argument("--seconds", type=float, default=6, help="of one turn")
+    parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--port", type=int, default=0, help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

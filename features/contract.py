@@ -1,0 +1,171 @@
+"""The data contract: the tables and their columns, and the page that describes them with their rules."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from features.findings import SEVERITIES, ContractError, Example, Finding, Severity
+from features.rules import LONGEST_ID, MAX_DISTINCT, RULES, Rule
+
+__all__ = [
+    "EVENTS",
+    "LEADS",
+    "OUTCOMES",
+    "RULES",
+    "TABLES",
+    "Column",
+    "ContractError",
+    "Example",
+    "Finding",
+    "Rule",
+    "Severity",
+    "Table",
+    "to_markdown",
+]
+
+Kind = Literal["text", "time", "number"]
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column that the contract knows; `meaning` is one sentence for the docs."""
+
+    name: str
+    kind: Kind
+    required: bool
+    meaning: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of the contract.
+
+    Attributes
+    ----------
+    name : str
+    rule : str
+        What a row is.
+    columns : tuple of Column
+    attributes : bool
+        Whether further columns are attributes of the row; where not, they are ignored.
+    """
+
+    name: str
+    rule: str
+    columns: tuple[Column, ...]
+    attributes: bool = False
+
+    def column(self, name: str) -> Column | None:
+        """Return the column of that name, None where the contract has none."""
+        return next((column for column in self.columns if column.name == name), None)
+
+
+_LEAD_ID = Column(
+    "lead_id",
+    "text",
+    True,
+    f"The lead's id, 1 to {LONGEST_ID} characters; numbers are read as text.",
+)
+_RECORDED_AT = Column(
+    "recorded_at", "time", False, "When it became known, where that is later than when it happened."
+)
+
+LEADS = Table(
+    "leads",
+    "One row per lead. Any further column is an attribute: a value known at `created_at`.",
+    (
+        _LEAD_ID,
+        Column("created_at", "time", True, "When the lead came into being."),
+        Column(
+            "suppress", "text", False, "Why this lead is never flagged (text, or a list of text)."
+        ),
+    ),
+    attributes=True,
+)
+EVENTS = Table(
+    "events",
+    "Everything that happened, before and after the outcome: the software cuts, you never have to.",
+    (
+        _LEAD_ID,
+        Column("occurred_at", "time", True, "When it happened."),
+        Column(
+            "event_type", "text", True, f"What happened; at most {MAX_DISTINCT:,} different ones."
+        ),
+        Column("event_id", "text", False, "The event's own id: sent twice, it counts once."),
+        Column(
+            "value",
+            "number",
+            False,
+            "How much: minutes, pages, money. Empty is missing; it may be negative.",
+        ),
+        Column("channel", "text", False, "Where it happened, such as web, email or phone."),
+        _RECORDED_AT,
+    ),
+)
+OUTCOMES = Table(
+    "outcomes",
+    "Any number per lead: a lost lead may be won later. No row: the lead is still open.",
+    (
+        _LEAD_ID,
+        Column("closed_at", "time", True, "When the lead was won or lost."),
+        Column("outcome", "text", True, "`won` or `lost`, in any case."),
+        Column("amount", "number", False, "What the win was worth."),
+        _RECORDED_AT,
+    ),
+)
+TABLES = (LEADS, EVENTS, OUTCOMES)
+
+
+def to_markdown() -> str:
+    """Return the contract as the page docs/data-contract.md."""
+    return "\n".join([_INTRODUCTION, *map(_table_section, TABLES), _rules_section()])
+
+
+_INTRODUCTION = """\
+# Data contract
+
+What `leadqual` reads, and what it says about tables that are otherwise. This page is generated from `features/contract.py`.
+
+A table is a CSV (UTF-8, commas, also `.csv.gz`), a Parquet file, a folder of such parts, or a SQL URL with a table
+(`postgresql://host/name#leads`, `sqlite:///crm.db#leads`). Columns that have other names are mapped in `leadqual.toml`:
+
+```toml
+[columns]                      # for every table
+lead_id = "Contact ID"
+
+[columns.leads]                # for one table
+created_at = "Create Date"
+```
+
+**Times** are ISO 8601 text or Arrow timestamps and dates. They carry a zone; where they do not, `--timezone` says which one
+it is. Inside, all times are UTC. **Missing** is an empty cell or null, never 0.
+"""
+
+
+def _table_section(table: Table) -> str:
+    rows = [
+        f"| `{column.name}` | {column.kind} | {'yes' if column.required else 'no'} | {column.meaning} |"
+        for column in table.columns
+    ]
+    if table.attributes:
+        rows.append("| any other | number, text or yes/no | no | An attribute of the lead. |")
+    header = "| column | kind | required | meaning |\n|---|---|---|---|"
+    return "\n".join([f"## {table.name}\n", f"{table.rule}\n", header, *rows, ""])
+
+
+class _Open(dict[str, str]):
+    def __missing__(self, fact: str) -> str:
+        return "…"
+
+
+def _rules_section() -> str:
+    rows = [
+        f"| `{rule.name}` | {rule.severity} | {rule.meaning} | {rule.mend.format_map(_Open())} |"
+        for rule in sorted(RULES, key=lambda rule: SEVERITIES.index(rule.severity))
+    ]
+    introduction = (
+        "## Rules\n\n"
+        "After an *error* nothing goes on (exit code 2); a *warning* is counted and named; a *note* is for information.\n"
+        "All findings of all tables are reported at once. With `--reject-file` bad rows are set aside, up to a stated share.\n"
+    )
+    header = "| rule | severity | what | what to do |\n|---|---|---|---|"
+    return "\n".join([introduction, header, *rows, ""])

@@ -1,0 +1,75 @@
+"""What is found against the data contract: where, how many rows, examples and the mend."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+Severity = Literal["error", "warning", "note"]
+SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
+EXAMPLES = 3
+
+
+@dataclass(frozen=True)
+class Example:
+    """One case of a finding: where it stands (``line 7``) and what stands there."""
+
+    where: str
+    value: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.value}" if self.where else self.value
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A rule that a table does not keep.
+
+    Attributes
+    ----------
+    table, column : str
+        The column is empty where the finding is about whole rows or files.
+    rule : str
+        The name of the rule.
+    severity : "error", "warning" or "note"
+        Nothing goes on after an error.
+    rows : int
+        How many rows are concerned; 0 where it is not about rows.
+    examples : tuple of Example
+        The first three.
+    mend : str
+        What to do.
+    """
+
+    table: str
+    column: str
+    rule: str
+    severity: Severity
+    rows: int
+    examples: tuple[Example, ...]
+    mend: str
+
+    def __str__(self) -> str:
+        place = f"{self.table}.{self.column}" if self.column else self.table
+        rows = f" in {self.rows:,} row{'s' * (self.rows != 1)}" if self.rows else ""
+        cases = f" ({'; '.join(map(str, self.examples))})" if self.examples else ""
+        return f"{self.severity} {place}: {self.rule}{rows}{cases}. {self.mend}"
+
+
+class ContractError(ValueError):
+    """Tables that break the data contract; the message lists every finding, errors first.
+
+    Attributes
+    ----------
+    findings : tuple of Finding
+    """
+
+    def __init__(self, findings: Iterable[Finding]) -> None:
+        self.findings = tuple(
+            sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity))
+        )
+        lines = "\n".join(f"  {finding}" for finding in self.findings)
+        super().__init__(f"the tables break the data contract:\n{lines}")
+
+    def __reduce__(self) -> tuple[type, tuple[tuple[Finding, ...]]]:
+        """Rebuild it from its findings when it is sent to another process."""
+        return ContractError, (self.findings,)

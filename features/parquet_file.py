@@ -1,0 +1,62 @@
+"""A Parquet file as Arrow columns; what they must hold is not here."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from features.contract import ContractError, Example
+from features.faults import shown
+from features.rules import found
+
+MAGIC = b"PAR1"
+
+
+@dataclass(frozen=True)
+class ParquetFile:
+    """A Parquet file.
+
+    Attributes
+    ----------
+    table : str
+        The table it holds, for findings.
+    path : Path
+    label : str
+        What goes before the row where one of its rows is named.
+    """
+
+    table: str
+    path: Path
+    label: str = ""
+
+    @cached_property
+    def schema(self) -> pa.Schema:
+        """The columns and their types."""
+        try:
+            return pq.read_schema(self.path)
+        except (pa.ArrowException, OSError) as reason:
+            raise self._refused(reason) from reason
+
+    def read(
+        self, names: Sequence[str], categories: Sequence[str]
+    ) -> tuple[pa.Table, tuple[Example, ...]]:
+        """Read columns, some of them as a dictionary if they are text; no row can be torn."""
+        try:
+            with pq.ParquetFile(
+                self.path, read_dictionary=list(categories), pre_buffer=True
+            ) as file:
+                return file.read(columns=list(names)), ()
+        except (pa.ArrowException, OSError) as reason:
+            raise self._refused(reason) from reason
+
+    def places(self, rows: Sequence[int]) -> list[str]:
+        """Say which rows of the file these are, counted from 1."""
+        before = f"{self.label}, " if self.label else ""
+        return [f"{before}row {row + 1}" for row in rows]
+
+    def _refused(self, reason: Exception) -> ContractError:
+        finding = found("not_parquet", self.table, path=str(self.path), reason=shown(reason))
+        return ContractError([finding])

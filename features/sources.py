@@ -1,0 +1,214 @@
+"""Where a table is read from: a CSV, a Parquet file, a folder of parts or a SQL URL; what its columns mean is not here."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import pyarrow as pa
+
+from features.columns import CATEGORY, is_number, is_text
+from features.contract import ContractError, Example, Finding
+from features.csv_file import CsvFile
+from features.history import Int64
+from features.parquet_file import MAGIC, ParquetFile
+from features.rules import found
+from features.sql_table import SqlTable
+from features.timestamps import UTC_US
+
+PARQUET = (".parquet", ".pq")
+CSV = (".csv", ".csv.gz")
+
+
+class Part(Protocol):
+    """What one file, or one table of a database, can do."""
+
+    @property
+    def label(self) -> str: ...
+
+    @property
+    def schema(self) -> pa.Schema: ...
+
+    def read(
+        self, names: Sequence[str], categories: Sequence[str]
+    ) -> tuple[pa.Table, tuple[Example, ...]]: ...
+
+    def places(self, rows: Sequence[int]) -> list[str]: ...
+
+
+@dataclass(frozen=True)
+class Extract:
+    """Columns that were read.
+
+    Attributes
+    ----------
+    columns : pa.Table
+        Under the names that they have in the source.
+    ragged : tuple of Example
+        Rows of CSV files with more or fewer cells than the header; they are not in `columns`.
+    parts : tuple of Part
+    starts : int64 [parts + 1]
+        The first row of each part.
+    """
+
+    columns: pa.Table
+    ragged: tuple[Example, ...]
+    parts: tuple[Part, ...]
+    starts: Int64
+
+    def places(self, rows: Sequence[int]) -> list[str]:
+        """Say where rows stand, in the order given: ``line 7``, ``part-2.parquet, row 7``."""
+        wanted = np.unique(np.asarray(rows, np.int64))
+        found_at: dict[int, str] = {}
+        for part, start, end in zip(self.parts, self.starts, self.starts[1:], strict=False):
+            here = wanted[(wanted >= start) & (wanted < end)]
+            if len(here):
+                found_at |= zip(here.tolist(), part.places((here - start).tolist()), strict=True)
+        return [found_at[row] for row in rows]
+
+
+@dataclass(frozen=True)
+class Source:
+    """The parts of a table, all with the same columns.
+
+    Attributes
+    ----------
+    parts : tuple of Part
+        At least one.
+    names : tuple of str
+        The columns; a name may be there twice.
+    kinds : mapping of column name to pa.DataType
+        What the column of every part can be read as.
+    findings : tuple of Finding
+    """
+
+    parts: tuple[Part, ...]
+    names: tuple[str, ...]
+    kinds: Mapping[str, pa.DataType]
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def untyped(self) -> bool:
+        """Whether all columns come as text."""
+        return isinstance(self.parts[0], CsvFile)
+
+    def read(self, names: Sequence[str], categories: Sequence[str]) -> Extract:
+        """Read columns; `categories` are those to read as a dictionary if they are text."""
+        read = [part.read(names, categories) for part in self.parts]
+        tables = [self._alike(table, categories) for table, _ in read]
+        return Extract(
+            pa.concat_tables(tables),
+            tuple(example for _, ragged in read for example in ragged),
+            self.parts,
+            np.cumsum([0, *(table.num_rows for table in tables)]),
+        )
+
+    def _alike(self, table: pa.Table, categories: Sequence[str]) -> pa.Table:
+        if len(self.parts) == 1:
+            return table
+        kinds = {
+            name: CATEGORY if name in categories and is_text(self.kinds[name]) else self.kinds[name]
+            for name in table.column_names
+        }
+        return table.cast(pa.schema(list(kinds.items())), safe=False)
+
+
+def locate(table: str, source: str | Path) -> Source:
+    """Find the parts of a table.
+
+    Raises
+    ------
+    ContractError
+        If there is nothing to read, or the parts differ.
+    """
+    if "://" in str(source):
+        parts: tuple[Part, ...] = (SqlTable(table, str(source)),)
+        findings: tuple[Finding, ...] = ()
+    elif Path(source).is_dir():
+        parts, findings = _folder(table, Path(source))
+    else:
+        parts, findings = (_file(table, Path(source)),), ()
+    schemas = _schemas(parts)
+    return Source(parts, tuple(schemas[0].names), _common(table, parts, schemas), findings)
+
+
+def _folder(table: str, folder: Path) -> tuple[tuple[Part, ...], tuple[Finding, ...]]:
+    seen = sorted(path for path in folder.iterdir() if not path.name.startswith((".", "_")))
+    paths = [path for path in seen if path.name.endswith(PARQUET + CSV)]
+    if not paths:
+        raise ContractError([found("empty_folder", table, path=str(folder))])
+    others = [Example("", path.name) for path in seen if path not in paths]
+    findings = (found("ignored_files", table, examples=others),) if others else ()
+    parts, refused = [], []
+    for path in paths:
+        try:
+            parts.append(_file(table, path, path.name))
+        except ContractError as error:
+            refused += error.findings
+    if refused:
+        raise ContractError(refused)
+    return tuple(parts), findings
+
+
+def _file(table: str, path: Path, label: str = "") -> Part:
+    if not path.is_file():
+        raise ContractError([found("no_such_file", table, path=str(path))])
+    with path.open("rb") as file:
+        start = file.read(len(MAGIC))
+    if not start:
+        raise ContractError([found("empty_file", table, path=str(path))])
+    if start == MAGIC or path.name.endswith(PARQUET):
+        return ParquetFile(table, path, label)
+    return CsvFile(table, path, label)
+
+
+def _schemas(parts: Sequence[Part]) -> list[pa.Schema]:
+    schemas, refused = [], []
+    for part in parts:
+        try:
+            schemas.append(part.schema)
+        except ContractError as error:
+            refused += error.findings
+    if refused:
+        raise ContractError(refused)
+    return schemas
+
+
+def _common(
+    table: str, parts: Sequence[Part], schemas: Sequence[pa.Schema]
+) -> dict[str, pa.DataType]:
+    """Return the type of each column in all parts; the first part is the model."""
+    model = dict(zip(schemas[0].names, schemas[0].types, strict=True))
+    differences = []
+    for part, schema in zip(parts[1:], schemas[1:], strict=True):
+        kinds = dict(zip(schema.names, schema.types, strict=True))
+        differences += [Example(part.label, f"has no {name}") for name in model if name not in kinds]
+        differences += [Example(part.label, f"has a {name} too") for name in kinds if name not in model]
+        for name in model.keys() & kinds.keys():
+            common = _common_type(model[name], kinds[name])
+            if common is None:
+                text = f"{name} is {kinds[name]}, not {model[name]}"
+                differences.append(Example(part.label, text))
+            else:
+                model[name] = common
+    if differences:
+        raise ContractError(
+            [found("parts_differ", table, examples=differences, first=parts[0].label)]
+        )
+    return model
+
+
+def _common_type(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
+    if one == other or pa.types.is_null(other):
+        return one
+    if pa.types.is_null(one):
+        return other
+    if is_text(one) and is_text(other):
+        return pa.string()
+    if is_number(one) and is_number(other):
+        whole = pa.types.is_integer(one) and pa.types.is_integer(other)
+        return pa.int64() if whole else pa.float64()
+    if all(pa.types.is_timestamp(kind) and kind.tz is not None for kind in (one, other)):
+        return UTC_US
+    return None

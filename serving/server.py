@@ -1,0 +1,148 @@
+"""The process that serves: socket, workers, how they stop; what is answered is not here."""
+
+import gc
+import logging
+import logging.config
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import uvicorn
+from fastapi import FastAPI
+from uvicorn.supervisors import Multiprocess
+
+from serving import logs
+from serving.answer_file import UsageError
+from serving.http.app import create_app
+from serving.served_model import ModelSlot, ServedModel
+from serving.settings import Settings, is_loopback
+from training.scorer import LeadScorer
+
+logger = logging.getLogger(__name__)
+
+KEEP_ALIVE_SECONDS = 30
+
+Load = Callable[[], LeadScorer]
+
+
+class AddressRefused(UsageError):
+    """An address that this service must not, or cannot, listen on."""
+
+
+@dataclass(frozen=True)
+class Worker:
+    """Makes the application in a worker's process; can be sent to one if `load` can."""
+
+    load: Load
+    threads: int
+
+    def __call__(self) -> FastAPI:
+        """Return the application, whose model is loaded after start-up."""
+        return create_app(ModelSlot(), now_us=now_us, threads=self.threads, load=self.load)
+
+
+def run(load: Load, settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT; requests in flight are answered before it returns.
+
+    Parameters
+    ----------
+    load : callable
+        Opens the model: once before anything listens, so that its errors are the caller's, and with
+        several workers once in each; it is sent to their processes.
+    settings : Settings
+
+    Raises
+    ------
+    AddressRefused
+        The address reaches beyond this machine, or is taken.
+    """
+    refuse_exposed(settings.host)
+    scorer = load()
+    if settings.workers > 1:
+        serve(Worker(load, settings.threads), settings)
+    else:
+        model = ServedModel.of(scorer)
+        serve(create_app(ModelSlot(model), now_us=now_us, threads=settings.threads), settings)
+
+
+def serve(app: FastAPI | Worker, settings: Settings) -> None:
+    """Serve an application in this process, or a worker's in several, until SIGTERM or SIGINT."""
+    with _listening(settings) as listener, _ended_by_sigterm():
+        logger.info("listening", extra={"address": address(listener)})
+        config = _config(app, settings)
+        if isinstance(app, Worker):
+            Multiprocess(config, [listener]).run()
+        else:
+            gc.collect()
+            gc.freeze()  # the model stays: no collection need look at it again
+            uvicorn.Server(config).run([listener])
+
+
+def refuse_exposed(host: str) -> None:
+    """Raise `AddressRefused` for a host that others can reach.
+
+    >>> refuse_exposed("127.0.0.1")
+    """
+    if not is_loopback(host):
+        raise AddressRefused(
+            f"without API keys the service listens on this machine only, and {host} can be reached "
+            "from others: use --host 127.0.0.1, with a proxy that asks for a login in front of it"
+        )
+
+
+def address(listener: socket.socket) -> str:
+    """Return the URL of a listening socket."""
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def now_us() -> int:
+    """Return the clock, microseconds since the epoch (UTC)."""
+    return time.time_ns() // 1_000
+
+
+@contextmanager
+def _listening(settings: Settings) -> Iterator[socket.socket]:
+    logging.config.dictConfig(logs.config(settings.log_level))
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        listener = socket.create_server((settings.host, settings.port), family=family)
+    except OSError as error:
+        raise AddressRefused(
+            f"cannot listen on {settings.host} port {settings.port} ({error.strerror}): "
+            "choose another with --port"
+        ) from error
+    with listener:
+        yield listener
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """Make SIGTERM an orderly end with exit code 0: uvicorn raises it again after its stop."""
+
+    def end(_number: int, _frame: object) -> None:
+        raise SystemExit(0)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _config(app: FastAPI | Worker, settings: Settings) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        factory=isinstance(app, Worker),
+        workers=settings.workers,
+        lifespan="on",
+        ws="none",
+        access_log=False,
+        server_header=False,
+        log_config=logs.config(settings.log_level),
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=settings.stop_within_seconds,
+    )

@@ -1,0 +1,171 @@
+"""Choosing: every recipe is tried on the earlier cuts; calibration and hand-off rule are fixed there too."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from joblib import Parallel, delayed
+
+from features.history import Float32, Int64
+from features.matrix import FeatureSpec
+from training import calibration, evaluation, handoff, recipes
+from training.calibration import Calibration
+from training.handoff import Rule
+from training.labels import Labels
+from training.origins import Origin
+from training.recipes import MIXES, Estimator, Recipe
+from training.snapshots import Snapshots
+from training.study import Study
+
+Float64 = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Log-odds of snapshots by an estimator that never saw their leads; `row` says which snapshots."""
+
+    row: Int64
+    log_odds: Float64
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A recipe's loss on the choosing cuts, with its interval."""
+
+    recipe: Recipe
+    log_loss: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The recipe that was chosen, and its out-of-time log-odds on the choosing cuts, one item a cut."""
+
+    recipe: Recipe
+    candidates: tuple[Candidate, ...]
+    scored: tuple[Scored, ...]
+    calibration: Calibration
+    rule: Rule
+
+
+def choose(study: Study) -> Choice:
+    """Choose on the earlier cuts: the blend within two paired standard errors of the best, else the best."""
+    tasks = [(cut, half_life) for cut in study.choosing for half_life in recipes.HALF_LIVES_DAYS]
+    tried: dict[Recipe, list[Scored]] = {}
+    for found in in_parallel(study, _try_recipes, tasks):
+        for recipe, scored_cut in found:
+            tried.setdefault(recipe, []).append(scored_cut)
+    if not tried:
+        recipe = Recipe("blend")
+        return Choice(recipe, (), (), Calibration(), fix_rule(study, (), Calibration()))
+    loss = {recipe: _losses(study, scored) for recipe, scored in tried.items()}
+    lead = study.snapshots.lead[
+        np.concatenate([scored.row for scored in next(iter(tried.values()))])
+    ]
+    recipe = _within_two_errors(loss, lead)
+    scored = tuple(tried[recipe])
+    fitted = calibrate(study, scored)
+    return Choice(recipe, _candidates(loss, lead), scored, fitted, fix_rule(study, scored, fitted))
+
+
+def calibrate(study: Study, scored: Sequence[Scored]) -> Calibration:
+    """Fit one calibration a cut on its matured rows, and shrink them by how much they disagree."""
+    fits = []
+    for cut in scored:
+        matured = study.at_until.matured[cut.row]
+        rows = cut.row[matured]
+        fits.append(calibration.fit_cut(cut.log_odds[matured], study.at_until.won[rows]))
+    return calibration.shrink(fits)
+
+
+def fix_rule(study: Study, scored: Sequence[Scored], fitted: Calibration) -> Rule:
+    """Fix the hand-off rule on the best score that each lead with enough time ever reached."""
+    row = np.concatenate([cut.row for cut in scored]) if scored else np.empty(0, np.int64)
+    log_odds = np.concatenate([cut.log_odds for cut in scored]) if scored else np.empty(0)
+    timely = study.had_time(row)
+    kept = timely if timely.any() else np.ones(len(row), np.bool_)
+    best = handoff.best_scores(study.snapshots.lead[row[kept]], fitted.probability(log_odds[kept]))
+    capacity = study.config.rule.capacity_per_week
+    if capacity is None:
+        return handoff.best_fifth_rule(best)
+    return handoff.capacity_rule(best, study.arrivals_per_week(), capacity)
+
+
+def in_parallel(
+    study: Study, task: Callable[..., Any], arguments: Sequence[tuple[Any, ...]]
+) -> list[Any]:
+    """Run one task per fit on threads: every fit is single-threaded, since LightGBM's threads wait for one another busily."""
+    return Parallel(n_jobs=study.threads, prefer="threads")(
+        delayed(task)(study, *each) for each in arguments
+    )
+
+
+def fit_rows(
+    study: Study,
+    X: Float32,
+    learned: Labels,
+    train: Snapshots,
+    cut_us: int,
+    recipe: Recipe,
+    spec: FeatureSpec,
+    threads: int = 1,
+) -> Estimator:
+    weight = recipes.aged(learned.weight, train.as_of_us, cut_us, recipe.half_life_days)
+    codes = [at for at, feature in enumerate(spec.features) if feature.category]
+    both = recipes.fit(X, learned.won, weight, categorical=codes, seed=study.seed, threads=threads)
+    return both.mixed(recipe.mix)
+
+
+def rows_of(study: Study, cut: Origin) -> tuple[Int64, Snapshots, Snapshots, FeatureSpec, Labels]:
+    row = np.flatnonzero(cut.test)
+    train = study.snapshots.rows(cut.train)
+    spec, _ = study.spec(cut.cut_us)
+    return row, study.snapshots.rows(row), train, spec, study.labels(train, cut.cut_us)
+
+
+def _try_recipes(study: Study, cut: Origin, half_life: float | None) -> list[tuple[Recipe, Scored]]:
+    """The log-odds of every mix on the leads after a cut; both parts are fitted once."""
+    row, test, train, spec, learned = rows_of(study, cut)
+    both = fit_rows(
+        study,
+        study.matrix(spec, train),
+        learned,
+        train,
+        cut.cut_us,
+        Recipe("blend", half_life),
+        spec,
+    )
+    Z = study.matrix(spec, test)
+    return [(Recipe(mix, half_life), Scored(row, both.mixed(mix).log_odds(Z))) for mix in MIXES]
+
+
+def _losses(study: Study, scored: Sequence[Scored]) -> Float64:
+    row = np.concatenate([cut.row for cut in scored])
+    probability = Calibration().probability(np.concatenate([cut.log_odds for cut in scored]))
+    known = study.at_until
+    arrived = study.arrivals.at(known.follow_up_days[row])
+    return evaluation.choosing_loss(probability, known.seen[row], known.matured[row], arrived)
+
+
+def _within_two_errors(loss: dict[Recipe, Float64], lead: Int64) -> Recipe:
+    best = min(loss, key=lambda recipe: float(loss[recipe].mean()))
+    blends = sorted(
+        (r for r in loss if r.mix == "blend"), key=lambda recipe: float(loss[recipe].mean())
+    )
+    for blend in blends:
+        worse = evaluation.paired_difference(loss[blend], loss[best], lead)
+        if not worse.value > 2 * worse.standard_error:
+            return blend
+    return best
+
+
+def _candidates(loss: dict[Recipe, Float64], lead: Int64) -> tuple[Candidate, ...]:
+    found = []
+    for recipe, rows in loss.items():
+        mean = evaluation.clustered_mean(rows, lead)
+        margin = 1.96 * mean.standard_error
+        found.append(Candidate(recipe, mean.value, mean.value - margin, mean.value + margin))
+    return tuple(sorted(found, key=lambda candidate: candidate.log_loss))

@@ -1,0 +1,245 @@
+"""What stays the same through a training run: the snapshots, what is known of them now, and the cuts; nothing is fitted."""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from features.contract import Finding
+from features.history import DAY_US, Float32, Int64
+from features.matrix import FeatureSpec, learn_spec, matrix
+from features.moments import iso
+from training.config import Config
+from training.crm import Crm
+from training.labels import (
+    REOPENED_SHARE,
+    DelayCurve,
+    Labels,
+    TooLittleHistory,
+    delay_curve,
+    labels,
+)
+from training.origins import Origin, Origins, Roles, lead_hash, origins, roles
+from training.snapshots import (
+    Episodes,
+    Grid,
+    Snapshots,
+    episodes,
+    grid,
+    headline,
+    headline_age,
+    reopened_share,
+    take,
+)
+
+MOST_SNAPSHOTS_TO_JUDGE = 100_000
+MOST_SNAPSHOTS_TO_FIT = 1_000_000
+HEADLINE_AGE_DAYS = 7.0
+WEEKS_OF_ARRIVALS = 26
+
+Bool = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Study:
+    """What stays the same through a run: the snapshots, what is known of them now, and the cuts.
+
+    Attributes
+    ----------
+    crm : Crm
+    config : Config
+    grid : Grid
+    snapshots : Snapshots
+        All of them; judged are those of `sampled` leads.
+    at_until : Labels
+        What is known of each snapshot at the end.
+    headline_age : float
+    headline : bool [r]
+        One snapshot per lead.
+    origins : Origins
+    roles : Roles
+    seed, threads : int
+    """
+
+    crm: Crm
+    config: Config
+    grid: Grid
+    snapshots: Snapshots
+    at_until: Labels
+    headline_age: float
+    headline: Bool
+    origins: Origins
+    roles: Roles
+    seed: int
+    threads: int
+
+    @property
+    def horizon_days(self) -> int:
+        """The horizon."""
+        return self.config.label.horizon_days
+
+    @cached_property
+    def arrivals(self) -> DelayCurve:
+        """How wins arrive within the horizon."""
+        return delay_curve(self.at_until.delay_days, self.at_until.follow_up_days)
+
+    @property
+    def choosing(self) -> tuple[Origin, ...]:
+        """The cuts that choose."""
+        return tuple(self.origins.cuts[k] for k in self.roles.choose)
+
+    @property
+    def judging(self) -> tuple[Origin, ...]:
+        """The cuts that judge."""
+        return tuple(self.origins.cuts[k] for k in self.roles.judge)
+
+    def spec(self, until_us: int) -> tuple[FeatureSpec, tuple[Finding, ...]]:
+        """Learn the feature spec from what was known at a moment."""
+        wanted, events = self.config.features, self.config.events
+        return learn_spec(
+            self.crm.table,
+            self.crm.leads.history,
+            until_us=until_us,
+            sales=(*events.sales, *events.handoff),
+            exclude=wanted.exclude,
+            sensitive=wanted.sensitive,
+            windows_days=wanted.windows_days,
+        )
+
+    def matrix(self, spec: FeatureSpec, snapshots: Snapshots) -> Float32:
+        """Compute the features of snapshots."""
+        return matrix(
+            spec, self.crm.leads, snapshots.lead, snapshots.as_of_us, threads=self.threads
+        )
+
+    def labels(self, snapshots: Snapshots, known_us: int) -> Labels:
+        """Label snapshots with what was known at a moment."""
+        return labels(snapshots, self.horizon_days, known_us, by_age=self.grid.every_days is None)
+
+    def had_time(self, row: Int64) -> Bool:
+        """Tell which snapshots are of leads that could have stood at every age by now."""
+        longest = max(self.grid.ages_days, default=0.0) * DAY_US
+        created = self.crm.leads.created_us[self.snapshots.lead[row]]
+        return created + longest <= self.crm.until_us
+
+    def arrivals_per_week(self) -> Int64:
+        """Count the leads created in each of the last whole weeks."""
+        ago = (self.crm.until_us - self.crm.leads.created_us) // (7 * DAY_US)
+        weeks = int(min(WEEKS_OF_ARRIVALS, max(ago.max(), 1)))
+        return np.bincount(ago[(ago >= 0) & (ago < weeks)], minlength=weeks)
+
+    def everything(self) -> Origin:
+        """The cut at the end: all snapshots to learn from, none to judge."""
+        rows = np.ones(len(self.snapshots), np.bool_)
+        return Origin("all", self.crm.until_us, self.crm.until_us, train=rows, test=~rows)
+
+
+def prepare(crm: Crm, config: Config, *, seed: int = 0, threads: int = 1) -> Study:
+    """Take the snapshots, label them, and set the cuts."""
+    horizon = config.label.horizon_days
+    where = _grid(crm, config)
+    open_ = _episodes(crm, config)
+    snapshots = take(open_, crm.outcomes, where, crm.until_us, len(crm.leads))
+    if not len(snapshots):
+        raise TooLittleHistory(_no_snapshots(crm))
+    snapshots = _of_some_leads(snapshots, crm, MOST_SNAPSHOTS_TO_FIT)
+    at_until = labels(snapshots, horizon, crm.until_us, by_age=where.every_days is None)
+    if not at_until.seen.any():
+        raise TooLittleHistory(
+            f"none of the {len(crm.leads)} leads is won within {horizon} days of a snapshot: there is nothing to learn; "
+            "check the outcomes, or choose a longer horizon (horizon_days)"
+        )
+    judged = np.isin(snapshots.lead, _of_some_leads(snapshots, crm, MOST_SNAPSHOTS_TO_JUDGE).lead)
+    found = origins(crm.leads.created_us, _hashes(crm), snapshots, horizon, crm.until_us)
+    cuts = tuple(
+        replace(cut, train=cut.train & judged, test=cut.test & judged) for cut in found.cuts
+    )
+    found = replace(
+        found, cuts=tuple(cut for cut in cuts if _fittable(snapshots, cut, horizon, where))
+    )
+    age = headline_age(snapshots, HEADLINE_AGE_DAYS)
+    first = headline(snapshots, age)
+    part = (
+        roles(found, snapshots, at_until, first) if found.cuts else Roles((), (), 0, 0, weak=True)
+    )
+    return Study(crm, config, where, snapshots, at_until, age, first, found, part, seed, threads)
+
+
+def learning_table(crm: Crm, config: Config) -> pa.Table:
+    """Give the snapshots with features, label, weight and follow-up as a table, for work outside."""
+    study = prepare(crm, config)
+    spec, _ = study.spec(crm.until_us)
+    rows, known = study.snapshots, study.at_until
+    X = study.matrix(spec, rows)
+    table = pa.table(
+        {
+            "lead_id": crm.table["lead_id"].take(pa.array(rows.lead)),
+            "as_of": pa.array(rows.as_of_us).cast(pa.timestamp("us", "UTC")),
+            "age_days": rows.age_days,
+            "known": known.known,
+            "won": pa.array(known.won, mask=~known.known),
+            "weight": known.weight,
+            "follow_up_days": known.follow_up_days,
+        }
+    )
+    for at, name in enumerate(spec.names):
+        table = table.append_column(name, pa.array(X[:, at], from_pandas=True))
+    return table
+
+
+def _grid(crm: Crm, config: Config) -> Grid:
+    stated = config.snapshots
+    if stated.ages_days is not None:
+        return Grid(tuple(stated.ages_days), None, "stated in the configuration")
+    if stated.every_days is not None:
+        return Grid((), stated.every_days, "stated in the configuration")
+    return grid(crm.leads.created_us, crm.until_us)
+
+
+def _episodes(crm: Crm, config: Config) -> Episodes:
+    sales_lead, sales_us = crm.of_types((*config.events.sales, *config.events.handoff))
+    history = crm.leads.history
+    reopen = reopened_share(crm.outcomes) > REOPENED_SHARE
+    return episodes(
+        crm.leads.created_us,
+        crm.outcomes,
+        sales_lead=sales_lead,
+        sales_us=sales_us,
+        event_ptr=history.ptr if reopen else np.zeros_like(history.ptr),
+        event_us=history.occurred_us,
+    )
+
+
+def _fittable(snapshots: Snapshots, cut: Origin, horizon_days: int, where: Grid) -> bool:
+    """Whether a cut has rows of both kinds to learn from, and any to score."""
+    if not cut.test.any():
+        return False
+    try:
+        learned = labels(
+            snapshots.rows(cut.train), horizon_days, cut.cut_us, by_age=where.every_days is None
+        )
+    except TooLittleHistory:
+        return False
+    return len(np.unique(learned.won[learned.weight > 0])) == 2  # noqa: PLR2004
+
+
+def _of_some_leads(snapshots: Snapshots, crm: Crm, most: int) -> Snapshots:
+    """All snapshots of as many leads as `most` rows allow, taken by a hash of their ids."""
+    if len(snapshots) <= most:
+        return snapshots
+    share = most / len(snapshots)
+    hashes = _hashes(crm)[snapshots.lead] // np.uint64(2**11)
+    return snapshots.rows(hashes < share * 2.0**53)
+
+
+def _hashes(crm: Crm) -> npt.NDArray[np.uint64]:
+    return lead_hash(crm.table["lead_id"].to_pylist())
+
+
+def _no_snapshots(crm: Crm) -> str:
+    return (
+        f"no moment to learn from: none of the {len(crm.leads)} leads was open at any age by {iso(crm.until_us)}; "
+        "check created_at, closed_at and --until"
+    )
