@@ -27,6 +27,7 @@ app = typer.Typer(
     help="Learn which leads will close, score them, and flag those to hand off to sales.",
     no_args_is_help=True,
     add_completion=False,
+    rich_markup_mode=None,  # plain help: the rich one takes twice as long to come up
     pretty_exceptions_enable=False,
 )
 for commands in (features_commands, training_commands, serving_commands):

@@ -186,18 +186,18 @@ def _is_free_text(text: pa.ChunkedArray, distinct: int) -> bool:
 
 def _left_out(name: str, rule: str, why: str, text: pa.ChunkedArray | None = None) -> Finding:
     shown = [] if text is None else text.drop_null()[:3].to_pylist()
-    examples = tuple(Example("leads", value[:EXAMPLE_CHARACTERS]) for value in shown)
+    examples = tuple(Example("", value[:EXAMPLE_CHARACTERS]) for value in shown)
     reason = f"left out as a feature: {why}"
     return Finding("leads", name, f"left_out_{rule}", "note", 0, examples, reason)
 
 
-def _encode_one(column: Column, attribute: Attribute) -> npt.NDArray[np.float64]:
+def _encode_one(column: Column, attribute: Attribute) -> npt.NDArray[np.float64] | list[float]:
     if not isinstance(column, (pa.ChunkedArray, pa.Array)):
-        return np.array([attribute.code(value) for value in column], np.float64)
+        return [attribute.code(value) for value in column]
     kind = _kind(column)
     if attribute.kind != "category" and (_is_number(kind) or pa.types.is_boolean(kind)):
         return _numbers(column.cast(kind))
-    if not (pa.types.is_dictionary(column.type) or _is_text(kind)):
+    if pa.types.is_nested(kind) or pa.types.is_float16(kind):  # these have no dictionaries
         return _encode_one(column.to_pylist(), attribute)
     coded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
     chunks = coded.chunks if isinstance(coded, pa.ChunkedArray) else [coded]

@@ -1,4 +1,4 @@
-"""One column of a table in the one Arrow type the contract gives it, with its rows at fault; other rows are not seen."""
+"""One column in the one Arrow type that the contract gives it, and its rows at fault."""
 
 import math
 import re
@@ -10,10 +10,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from features import timestamps
-from features.contract import LONGEST_ID, MAX_DISTINCT
 from features.faults import Fault, fault, rows_where
 from features.history import Int64
 from features.moments import iso
+from features.rules import LONGEST_ID, MAX_DISTINCT
 
 CATEGORY = pa.dictionary(pa.int32(), pa.string())
 BLANK = r"^\s*$"
@@ -85,7 +85,7 @@ def times(
 ) -> Checked:
     """Give times in UTC; `now_us` is the clock that none may be later than."""
     found = timestamps.read_times(column, timezone)
-    at_fault = [
+    at_fault: list[tuple[str, Int64, dict[str, str]]] = [
         ("not_a_time", found.unreadable, {}),
         ("no_time_zone", found.zoneless, {}),
         ("time_out_of_range", found.outside, {}),
@@ -182,7 +182,7 @@ def is_text(kind: pa.DataType) -> bool:
 
 
 def as_text(column: pa.ChunkedArray) -> pa.ChunkedArray | None:
-    """Give a column as text, whole numbers without a point; None where it is neither text nor numbers.
+    """Give a column as text, whole numbers without a point; None if it is no text and no number.
 
     >>> as_text(pa.chunked_array([[1.0, None]])).to_pylist()
     ['1', None]
@@ -275,7 +275,7 @@ def _infinite(name: str, values: pa.ChunkedArray) -> Iterator[Fault]:
 
 
 def _typed(texts: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Give text as whole numbers, numbers, yes/no or times where all of it is one; else as it is."""
+    """Give text as numbers, yes/no or times where all of it is one; else as it is."""
     for candidate in (texts, _without_words(texts)):
         for kind in ATTRIBUTES:
             try:

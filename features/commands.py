@@ -28,7 +28,7 @@ RejectFile = Annotated[
 @app.command()
 def features(as_json: AsJson = False) -> None:
     """Print the catalogue of features: name, unit, window, concept and meaning."""
-    from features.catalogue import CONCEPTS, standard  # noqa: PLC0415
+    from features.catalogue import CONCEPTS, standard
 
     found = standard()
     if as_json:

@@ -1,5 +1,6 @@
-"""The data contract: the tables and their columns, and the page that describes them with their rules."""
+"""The data contract: tables, columns, and the page that describes them; checks are not here."""
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -123,10 +124,12 @@ def to_markdown() -> str:
 _INTRODUCTION = """\
 # Data contract
 
-What `leadqual` reads, and what it says about tables that are otherwise. This page is generated from `features/contract.py`.
+What `leadqual` reads, and what it says about tables that are otherwise.
+This page is generated from `features/contract.py` and `features/rules.py`.
 
-A table is a CSV (UTF-8, commas, also `.csv.gz`), a Parquet file, a folder of such parts, or a SQL URL with a table
-(`postgresql://host/name#leads`, `sqlite:///crm.db#leads`). Columns that have other names are mapped in `leadqual.toml`:
+A table is a CSV (UTF-8, commas, also `.csv.gz`), a Parquet file, a folder of such parts, or a
+SQL URL with a table (`postgresql://host/name#leads`, `sqlite:///crm.db#leads`). Columns that have
+other names are mapped in `leadqual.toml`:
 
 ```toml
 [columns]                      # for every table
@@ -136,15 +139,16 @@ lead_id = "Contact ID"
 created_at = "Create Date"
 ```
 
-**Times** are ISO 8601 text or Arrow timestamps and dates. They carry a zone; where they do not, `--timezone` says which one
-it is. Inside, all times are UTC. **Missing** is an empty cell or null, never 0.
+**Times** are ISO 8601 text or Arrow timestamps and dates. They carry a zone; where they do not,
+`--timezone` says which one it is. Inside, all times are UTC.
+**Missing** is an empty cell or null, never 0.
 """
 
 
 def _table_section(table: Table) -> str:
     rows = [
-        f"| `{column.name}` | {column.kind} | {'yes' if column.required else 'no'} | {column.meaning} |"
-        for column in table.columns
+        f"| `{each.name}` | {each.kind} | {'yes' if each.required else 'no'} | {each.meaning} |"
+        for each in table.columns
     ]
     if table.attributes:
         rows.append("| any other | number, text or yes/no | no | An attribute of the lead. |")
@@ -152,20 +156,25 @@ def _table_section(table: Table) -> str:
     return "\n".join([f"## {table.name}\n", f"{table.rule}\n", header, *rows, ""])
 
 
-class _Open(dict[str, str]):
-    def __missing__(self, fact: str) -> str:
-        return "…"
+def _case(mend: str) -> str:
+    """Write a mend without the facts of a case.
+
+    >>> _case("Export {path} again: {reason}.")
+    'Export … again: ….'
+    """
+    return re.sub(r"\{\w+\}", "…", mend)
 
 
 def _rules_section() -> str:
     rows = [
-        f"| `{rule.name}` | {rule.severity} | {rule.meaning} | {rule.mend.format_map(_Open())} |"
+        f"| `{rule.name}` | {rule.severity} | {rule.meaning} | {_case(rule.mend)} |"
         for rule in sorted(RULES, key=lambda rule: SEVERITIES.index(rule.severity))
     ]
     introduction = (
         "## Rules\n\n"
-        "After an *error* nothing goes on (exit code 2); a *warning* is counted and named; a *note* is for information.\n"
-        "All findings of all tables are reported at once. With `--reject-file` bad rows are set aside, up to a stated share.\n"
+        "After an *error* nothing goes on (exit code 2); a *warning* is counted and named; a\n"
+        "*note* informs. All findings of all tables are reported at once. With `--reject-file`\n"
+        "bad rows are set aside, up to a stated share.\n"
     )
     header = "| rule | severity | what | what to do |\n|---|---|---|---|"
     return "\n".join([introduction, header, *rows, ""])

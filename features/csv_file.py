@@ -1,4 +1,4 @@
-"""A CSV file as columns of text, and the line each row starts on; what the text means is not here."""
+"""A CSV file as columns of text, and the line of each row; what the text means is not here."""
 
 import csv
 import io
@@ -117,7 +117,9 @@ class CsvFile:
     def _even(self) -> Iterator[tuple[int, list[str]]]:
         """Give the rows that have as many cells as the header."""
         width = len(self._head[0])
-        return ((line, cells) for line, cells in islice(self._records(), 1, None) if len(cells) == width)
+        return (
+            (line, cells) for line, cells in islice(self._records(), 1, None) if len(cells) == width
+        )
 
     def _ragged(self) -> Iterator[Example]:
         width = len(self._head[0])

@@ -1,4 +1,4 @@
-"""Rows at fault, by number: a finding before it is known where the rows stand; which rules there are is not here."""
+"""Rows at fault, by number: findings before it is known where the rows stand."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,8 +8,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from features.contract import EXAMPLES, Example, Finding, found
+from features.contract import Example, Finding
+from features.findings import EXAMPLES
 from features.history import Int64
+from features.rules import report
 
 NO_ROWS: Int64 = np.empty(0, np.int64)
 LONGEST_EXAMPLE = 60
@@ -46,9 +48,7 @@ class Fault:
         """Return the finding, with where its first rows stand."""
         first = self.rows[: len(self.values)].tolist()
         examples = map(Example, places(first), self.values)
-        return found(
-            self.rule, table, self.column, rows=self.count, examples=examples, **self.facts
-        )
+        return report(self.rule, table, self.column, self.count, examples, self.facts)
 
 
 def fault(rule: str, column: str, rows: Int64, values: pa.ChunkedArray, **facts: str) -> Fault:
@@ -65,9 +65,9 @@ def rows_where(mask: pa.ChunkedArray) -> Int64:
 
 
 def shown(value: Any) -> str:
-    """Return a value as it stands in a message: short, on one line.
+    r"""Return a value as it stands in a message: short, on one line.
 
-    >>> shown(None), shown("two\\nlines")
+    >>> shown(None), shown("two\nlines")
     ('empty', 'two lines')
     """
     text = " ".join(str(value).split())

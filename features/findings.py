@@ -73,3 +73,7 @@ class ContractError(ValueError):
     def __reduce__(self) -> tuple[type, tuple[tuple[Finding, ...]]]:
         """Rebuild it from its findings when it is sent to another process."""
         return ContractError, (self.findings,)
+
+
+class UsageError(ValueError):
+    """A command or a call that cannot be meant so: the message says what was given and what would do."""

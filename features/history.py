@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 import numba as nb
@@ -133,12 +134,7 @@ def group(  # noqa: PLR0917
         np.full(len(type_code), NO_CHANNEL, np.uint16) if channel_code is None else channel_code,
         np.empty(0, np.float32) if value is None else value,
     )
-    occurred, known, kind, channel, amount = columns
-    bits = amount.view(np.int32) if len(amount) else np.zeros(len(place), np.int32)
-    order = _order(ptr, occurred, known, kind, channel, bits)
-    if len(order):
-        columns = _take(order, *columns)
-    return History(ptr, *columns, types, channels)
+    return History(ptr, *_in_order(ptr, columns), types, channels)
 
 
 Row = tuple[int, int, str, str | None, float | None]
@@ -159,27 +155,36 @@ def from_rows(rows: Iterable[Sequence[Row]]) -> History:
     """
     leads = [list(events) for events in rows]
     flat = [event for events in leads for event in events]
-    types = tuple(sorted({event[2] for event in flat}))
-    channels = tuple(sorted({event[3] for event in flat if event[3] is not None}))
+    occurred, known, kinds, ways, values = zip(*flat, strict=True) if flat else ((),) * 5
+    types, channels = tuple(sorted(set(kinds))), tuple(sorted(set(ways) - {None}))
     type_of = {name: code for code, name in enumerate(types)}
-    channel_of: dict[str | None, int] = {name: code for code, name in enumerate(channels)}
-    channel_of[None] = NO_CHANNEL
-    return group(
-        np.repeat(np.arange(len(leads)), np.array([len(events) for events in leads], np.int64)),
-        np.array([event[0] for event in flat], np.int64),
-        np.array([event[1] for event in flat], np.int64),
-        np.array([type_of[event[2]] for event in flat], np.uint16),
-        np.array([channel_of[event[3]] for event in flat], np.uint16),
-        np.array([_value(event[4]) for event in flat], np.float32),
-        segments=len(leads),
-        types=types,
-        channels=channels,
+    channel_of = {name: code for code, name in enumerate(channels)} | {None: NO_CHANNEL}
+    ptr = np.array([*accumulate(map(len, leads), initial=0)], np.int64)
+    columns = (
+        np.array(occurred, np.int64),
+        np.array(known, np.int64),
+        np.array([type_of[kind] for kind in kinds], np.uint16),
+        np.array([channel_of[way] for way in ways], np.uint16),
+        np.array([_value(value) for value in values], np.float32),
     )
+    return History(ptr, *_in_order(ptr, columns), types, channels)
+
+
+Columns = tuple[Int64, Int64, Codes, Codes, Float32]
+"""Time, moment known, type, channel and value of events."""
+
+
+def _in_order(ptr: Int64, columns: Columns) -> Columns:
+    """Bring the events of each segment into order."""
+    amount = columns[-1]
+    bits = amount.view(np.int32) if len(amount) else np.zeros(len(columns[0]), np.int32)
+    order = _order(ptr, *columns[:-1], bits)
+    return _take(order, *columns) if len(order) else columns
 
 
 def _take(  # noqa: PLR0917
     place: Int64, occurred: Int64, known: Int64, kind: Codes, channel: Codes, value: Float32
-) -> tuple[Int64, Int64, Codes, Codes, Float32]:
+) -> Columns:
     taken = occurred[place]
     return (
         taken,

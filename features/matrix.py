@@ -88,6 +88,15 @@ class FeatureSpec:
         return np.flatnonzero([feature.name not in self.exclude for feature in self._all])
 
     @cached_property
+    def _slot_of_type(self) -> dict[str, int]:
+        known = {name: slot for slot, name in enumerate(self.types)}
+        return known | dict.fromkeys(self.sales, engagement.NO_SLOT)
+
+    @cached_property
+    def _slot_of_channel(self) -> dict[str, int]:
+        return {name: slot for slot, name in enumerate(self.channels)}
+
+    @cached_property
     def _engagement(self) -> tuple[catalogue.Feature, ...]:
         return catalogue.engagement(
             self.types, self.channels, self.windows_days, self.half_lives_days
@@ -236,8 +245,8 @@ def _kernel_arguments(spec: FeatureSpec, history: History) -> tuple[Any, ...]:
         history.type_code,
         history.channel_code,
         history.value,
-        _slots(history.types, spec.types, spec.sales),
-        _slots(history.channels, spec.channels, ()),
+        _slots(history.types, spec._slot_of_type, len(spec.types)),  # noqa: SLF001
+        _slots(history.channels, spec._slot_of_channel, len(spec.channels)),  # noqa: SLF001
         *_constants(spec.windows_days, spec.half_lives_days),
     )
 
@@ -249,10 +258,5 @@ def _constants(
     return (np.array(windows) * DAY_US).astype(np.int64), np.array(half_lives)
 
 
-def _slots(
-    names: Sequence[str], vocabulary: Sequence[str], passed_over: Sequence[str]
-) -> engagement.Slots:
-    slot_of = {name: slot for slot, name in enumerate(vocabulary)}
-    slot_of |= dict.fromkeys(passed_over, engagement.NO_SLOT)
-    other = len(vocabulary)
+def _slots(names: Sequence[str], slot_of: Mapping[str, int], other: int) -> engagement.Slots:
     return np.array([*(slot_of.get(name, other) for name in names), other], np.int16)

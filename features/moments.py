@@ -1,6 +1,9 @@
 """Moments: inside as microseconds since the epoch (UTC), outside as people write them."""
 
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from features.findings import UsageError
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -31,3 +34,36 @@ def iso(moment_us: int) -> str:
     '1970-01-01T00:00:01.500000Z'
     """
     return from_us(moment_us).isoformat().replace("+00:00", "Z")
+
+
+def parse(text: str, timezone: str | None = None) -> int | None:
+    """Read a moment that a person typed; None where the text is no time at all.
+
+    Raises
+    ------
+    UsageError
+        It is a time, but without a zone, and no `timezone` is given.
+
+    Examples
+    --------
+    >>> parse("2026-09-01T09:00:00+09:00") == parse("2026-09-01", "UTC"), parse("as_of")
+    (True, None)
+    """
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    if moment.tzinfo is None:
+        if timezone is None:
+            raise UsageError(f"{text} has no time zone: write {text}Z for UTC, or give --timezone")
+        moment = moment.replace(tzinfo=_zone(timezone))
+    return to_us(moment)
+
+
+def _zone(name: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError) as error:
+        raise UsageError(
+            f"--timezone {name} is unknown: name one such as Asia/Tokyo or UTC"
+        ) from error

@@ -1,23 +1,22 @@
-"""What rows and tables must be to each other: repeated rows, unknown leads, times in order; single columns are not here."""
+"""What rows and tables must be to each other; what single columns must hold is not here."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from features.contract import EVENTS, OUTCOMES
-from features.faults import NO_ROWS, Fault, fault, rows_where, shown
+from features.faults import NO_ROWS, Fault, fault, rows_where
 from features.findings import EXAMPLES
 from features.history import Int64
 from features.moments import iso
 from features.timestamps import UTC_US
 
 BLOCK_ROWS = 1 << 20
-HAPPENED = {"events": "occurred_at", "outcomes": "closed_at"}
+SAMPLE_ROWS = 1 << 14
 NO_LEAD = -1
 
 Int32 = npt.NDArray[np.int32]
@@ -34,20 +33,17 @@ def repeated_leads(leads: pa.Table) -> Iterator[Fault]:
 
 
 def repeated_events(events: pa.Table) -> tuple[list[Fault], Int64]:
-    """Find events whose id stands there again: faults, and the rows that say the very same again."""
-    if "event_id" not in events.column_names or _all_differ(events["event_id"]):
+    """Find events whose id stood there before: faults, and the rows that say the same again."""
+    if "event_id" not in events.column_names:
         return [], NO_ROWS
-    event_id = events["event_id"]
-    counts = pc.value_counts(event_id.drop_null())
-    often = counts.field("values").filter(pc.greater(counts.field("counts"), 1))
-    rows = rows_where(pc.is_in(event_id, often))
-    some = _plain(events.take(pa.array(rows))).append_column("row", pa.array(rows))
-    first = _first_rows(some, ["event_id"])
-    same = _first_rows(some, [name for name in events.column_names])
+    rows = _of_repeated(events["event_id"])
+    some = events.take(pa.array(rows))
+    first = rows[_first(some, ["event_id"])]
+    same = rows[_first(some, events.column_names)]
     conflicting = rows[(same == rows) & (first != rows)]
     repeated = rows[same != rows]
     faults = [
-        fault(rule, "event_id", at, event_id)
+        fault(rule, "event_id", at, events["event_id"])
         for rule, at in (("conflicting_event", conflicting), ("repeated_event", repeated))
         if len(at)
     ]
@@ -55,15 +51,13 @@ def repeated_events(events: pa.Table) -> tuple[list[Fault], Int64]:
 
 
 def repeated_outcomes(outcomes: pa.Table) -> tuple[list[Fault], Int64]:
-    """Find outcomes that stand there again: the fault, and the rows."""
-    if _all_differ(outcomes["lead_id"]):
-        return [], NO_ROWS
-    rows = np.arange(len(outcomes))
-    same = _first_rows(_plain(outcomes).append_column("row", pa.array(rows)), outcomes.column_names)
+    """Find outcomes that stood there before: the fault, and the rows that say the same again."""
+    lead_id = outcomes["lead_id"]
+    rows = _of_repeated(lead_id)
+    same = rows[_first(outcomes.take(pa.array(rows)), outcomes.column_names)]
     repeated = rows[same != rows]
-    if not len(repeated):
-        return [], NO_ROWS
-    return [fault("repeated_outcome", "lead_id", repeated, outcomes["lead_id"])], repeated
+    faults = [fault("repeated_outcome", "lead_id", repeated, lead_id)] if len(repeated) else []
+    return faults, repeated
 
 
 def recorded_early(happened_at: str, table: pa.Table) -> Iterator[Fault]:
@@ -83,15 +77,28 @@ def rows_of(lead_id: pa.ChunkedArray, leads: pa.ChunkedArray) -> Int32:
     """
     rows = np.empty(len(lead_id), np.int32)
     threads = pa.cpu_count() if len(lead_id) > BLOCK_ROWS else 1
-    share = -(-len(lead_id) // threads) or 1
+    share = max(1, -(-len(lead_id) // threads))
+    in_runs = _runs(lead_id[:SAMPLE_ROWS]).size * 2 < min(SAMPLE_ROWS, len(lead_id))
 
     def look_up(start: int) -> None:
-        found = pc.index_in(lead_id.slice(start, share), value_set=leads, skip_nulls=True)
-        rows[start : start + share] = pc.fill_null(found, NO_LEAD).to_numpy()
+        ids = lead_id.slice(start, share)
+        first = _runs(ids) if in_runs else None
+        sought = ids if first is None else ids.take(pa.array(first))
+        found = pc.fill_null(pc.index_in(sought, value_set=leads, skip_nulls=True), NO_LEAD)
+        answer = found.to_numpy()
+        if first is not None:
+            answer = np.repeat(answer, np.diff(first, append=len(ids)))
+        rows[start : start + share] = answer
 
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(look_up, range(0, len(lead_id), share)))
     return rows
+
+
+def _runs(ids: pa.ChunkedArray) -> Int64:
+    """Give where runs of one id begin; exports are often sorted by lead."""
+    another = pc.fill_null(pc.not_equal(ids[1:], ids[:-1]), True).to_numpy()
+    return np.concatenate([np.zeros(min(1, len(ids)), np.int64), np.flatnonzero(another) + 1])
 
 
 def unknown_leads(lead_id: pa.ChunkedArray, lead: Int32) -> Iterator[Fault]:
@@ -99,19 +106,27 @@ def unknown_leads(lead_id: pa.ChunkedArray, lead: Int32) -> Iterator[Fault]:
     count = int(np.count_nonzero(lead == NO_LEAD)) - lead_id.null_count
     if count:
         rows = np.flatnonzero(lead == NO_LEAD)
-        rows = rows[pc.is_valid(lead_id.take(pa.array(rows))).to_numpy()] if lead_id.null_count else rows
+        rows = (
+            rows[pc.is_valid(lead_id.take(pa.array(rows))).to_numpy()]
+            if lead_id.null_count
+            else rows
+        )
         yield _counted("unknown_lead", "lead_id", rows[:EXAMPLES], count, lead_id)
 
 
-def before_created(name: str, happened: pa.ChunkedArray, lead: Int32, created: pa.ChunkedArray) -> Iterator[Fault]:
+def before_created(
+    name: str, happened: pa.ChunkedArray, lead: Int32, created: pa.ChunkedArray
+) -> Iterator[Fault]:
     """Find rows of before their lead was created."""
+    if not len(created):
+        return
     created_us = pc.fill_null(created.cast(pa.int64()), 0).to_numpy()
     count, first = 0, NO_ROWS
     for start in range(0, len(lead), BLOCK_ROWS):
         here = lead[start : start + BLOCK_ROWS]
         stamps = happened.slice(start, BLOCK_ROWS).cast(pa.int64())
         happened_us = pc.fill_null(stamps, np.iinfo(np.int64).max).to_numpy()
-        early = np.flatnonzero((happened_us < _at(created_us, here)) & (here != NO_LEAD))
+        early = np.flatnonzero((happened_us < created_us[here]) & (here != NO_LEAD))
         count += len(early)
         if len(first) < EXAMPLES:
             first = np.concatenate([first, early[:EXAMPLES] + start])
@@ -129,5 +144,38 @@ def after_until(table: pa.Table, names: list[str], until_us: int) -> Iterator[Fa
             yield fault("time_after_until", name, rows, table[name], until=iso(until_us))
 
 
+def _counted(rule: str, name: str, first: Int64, count: int, values: pa.ChunkedArray) -> Fault:
+    return replace(fault(rule, name, first, values), count=count)
+
+
 def _all_differ(column: pa.ChunkedArray) -> bool:
-    return pc.count_distinct(column).as_py() == len(column) - column.null_count
+    if not column.null_count and pc.all(pc.less(column[:-1], column[1:])).as_py():
+        return True  # sorted, as exports often are
+    return bool(pc.count_distinct(column).as_py() == len(column) - column.null_count)
+
+
+def _of_repeated(ids: pa.ChunkedArray) -> Int64:
+    """Give the rows whose id stands in more than one row."""
+    if _all_differ(ids):
+        return NO_ROWS
+    counts = pc.value_counts(ids.drop_null())
+    often = counts.field("values").filter(pc.greater(counts.field("counts"), 1))
+    return rows_where(pc.is_in(ids, often))
+
+
+def _first(table: pa.Table, names: Sequence[str]) -> Int64:
+    """Give for each row the first one that is the same in these columns."""
+    key = np.zeros(len(table), np.int64)
+    for name in names:
+        codes = _codes(table[name])
+        key = np.unique(key * (codes.max(initial=0) + 1) + codes, return_inverse=True)[1]
+    first, inverse = np.unique(key, return_index=True, return_inverse=True)[1:]
+    return first[inverse]
+
+
+def _codes(column: pa.ChunkedArray) -> Int64:
+    """Give each value of a column a number, 0 where there is none."""
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    codes = column.combine_chunks().dictionary_encode().indices
+    return pc.fill_null(pc.add(codes.cast(pa.int64()), 1), 0).to_numpy(zero_copy_only=False)

@@ -1,6 +1,6 @@
-"""The rules of the data contract, each with its severity and its mend; where they are checked is not here."""
+"""The rules of the data contract, each with its severity and mend; they are not checked here."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from features.findings import EXAMPLES, Example, Finding, Severity
@@ -51,13 +51,15 @@ RULES: tuple[Rule, ...] = (
         "wrong_delimiter",
         "error",
         "The columns of a CSV file are not separated by commas.",
-        "Save {path} with commas between the columns: its header has one column, and {delimiter} in it.",
+        "Save {path} with commas between the columns: its header has one column, and "
+        "{delimiter} in it.",
     ),
     Rule(
         "ragged_row",
         "error",
         "A row of a CSV file has more or fewer cells than the header.",
-        'Put cells that hold commas or line ends into quotes ("…"); the header has {columns} columns.',
+        'Put cells that hold commas or line ends into quotes ("…"); the header has '
+        "{columns} columns.",
     ),
     Rule(
         "parts_differ",
@@ -75,14 +77,16 @@ RULES: tuple[Rule, ...] = (
         "cannot_query",
         "error",
         "A database cannot be read.",
-        "Check the URL (postgresql://host/name#table, sqlite:///file.db#table) and the table: {reason}.",
+        "Check the URL (postgresql://host/name#table, sqlite:///file.db#table) and the "
+        "table: {reason}.",
     ),
     # their columns
     Rule(
         "missing_column",
         "error",
         "A column of the contract is not in the table.",
-        'Say which column it is in leadqual.toml: [columns] {table}.{column} = "{nearest}"; the table has {names}.',
+        "Say which column it is in leadqual.toml: [columns] {table}.{column} = "
+        '"{nearest}"; the table has {names}.',
     ),
     Rule("repeated_column", "error", "Two columns have the same name.", "Rename one of them."),
     Rule(
@@ -122,7 +126,8 @@ RULES: tuple[Rule, ...] = (
         "repeated_lead",
         "error",
         "A lead stands in the leads table more than once.",
-        "Keep one row per lead; to judge a lead at several moments, name their column: --as-of COLUMN.",
+        "Keep one row per lead; to judge a lead at several moments, name their column: "
+        "--as-of COLUMN.",
     ),
     Rule("missing_time", "error", "A time is empty.", "Fill it in, or leave the row out."),
     Rule(
@@ -135,7 +140,8 @@ RULES: tuple[Rule, ...] = (
         "no_time_zone",
         "error",
         "A time has no zone.",
-        "Say which zone the export's times are in: --timezone Europe/Berlin (or Asia/Tokyo, UTC, +09:00).",
+        "Say which zone the export's times are in: --timezone Europe/Berlin (or "
+        "Asia/Tokyo, UTC, +09:00).",
     ),
     Rule(
         "unknown_time_zone",
@@ -172,7 +178,8 @@ RULES: tuple[Rule, ...] = (
         "too_many_values",
         "error",
         f"A column of categories has more than {MAX_DISTINCT:,} different values.",
-        "Map a column of categories: this one, with {distinct} values, looks like an id or free text.",
+        "Map a column of categories: this one, with {distinct} values, looks like an "
+        "id or free text.",
     ),
     Rule(
         "not_a_number",
@@ -211,7 +218,8 @@ RULES: tuple[Rule, ...] = (
         "unknown_lead",
         "warning",
         "A row is of a lead that is not in the leads table.",
-        "Nothing, if the leads table is a selection: the row is not used. Else check that ids are written alike.",
+        "Nothing, if the leads table is a selection: the row is not used. Else check "
+        "that ids are written alike.",
     ),
     Rule(
         "before_created",
@@ -235,6 +243,15 @@ RULES: tuple[Rule, ...] = (
 _RULES = {rule.name: rule for rule in RULES}
 
 
+def is_error(rule: str) -> bool:
+    """Say whether nothing goes on after a finding of this rule.
+
+    >>> is_error("missing_id"), is_error("unknown_lead")
+    (True, False)
+    """
+    return _RULES[rule].severity == "error"
+
+
 def found(
     rule: str,
     table: str,
@@ -247,10 +264,22 @@ def found(
     """Return a finding of a rule; `facts` fill the braces of its mend.
 
     >>> print(
-    ...     found("not_a_time", "leads", "created_at", rows=1, examples=[Example("line 2", "soon")])
+    ...     found("missing_id", "leads", "lead_id", rows=1, examples=[Example("line 2", "empty")])
     ... )
-    error leads.created_at: not_a_time in 1 row (line 2: soon). Write it as ISO 8601: 2026-01-31T09:30:00+09:00.
+    error leads.lead_id: missing_id in 1 row (line 2: empty). Fill it in, or leave the row out.
     """
+    return report(rule, table, column, rows, examples, facts)
+
+
+def report(  # noqa: PLR0917
+    rule: str,
+    table: str,
+    column: str,
+    rows: int,
+    examples: Iterable[Example],
+    facts: Mapping[str, str],
+) -> Finding:
+    """Return a finding of a rule, as `found` does."""
     declared = _RULES[rule]
     mend = declared.mend.format(table=table, column=column, **facts)
     return Finding(table, column, rule, declared.severity, rows, tuple(examples)[:EXAMPLES], mend)

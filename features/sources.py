@@ -1,4 +1,4 @@
-"""Where a table is read from: a CSV, a Parquet file, a folder of parts or a SQL URL; what its columns mean is not here."""
+"""Where a table is read from: a file, a folder of parts or a database; checks are not here."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,16 +25,45 @@ class Part(Protocol):
     """What one file, or one table of a database, can do."""
 
     @property
-    def label(self) -> str: ...
+    def label(self) -> str:
+        """What goes before the place of one of its rows."""
 
     @property
-    def schema(self) -> pa.Schema: ...
+    def schema(self) -> pa.Schema:
+        """The columns and their types."""
 
     def read(
         self, names: Sequence[str], categories: Sequence[str]
-    ) -> tuple[pa.Table, tuple[Example, ...]]: ...
+    ) -> tuple[pa.Table, tuple[Example, ...]]:
+        """Read columns, and the rows that could not be cut into columns."""
 
-    def places(self, rows: Sequence[int]) -> list[str]: ...
+    def places(self, rows: Sequence[int]) -> list[str]:
+        """Say where rows stand; they ascend."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the rows of a table stand.
+
+    Attributes
+    ----------
+    parts : tuple of Part
+    starts : int64 [parts + 1]
+        The first row of each part.
+    """
+
+    parts: tuple[Part, ...]
+    starts: Int64
+
+    def places(self, rows: Sequence[int]) -> list[str]:
+        """Say where rows stand, in the order given: ``line 7``, ``part-2.parquet, row 7``."""
+        wanted = np.unique(np.asarray(rows, np.int64))
+        place: dict[int, str] = {}
+        for part, start, end in zip(self.parts, self.starts[:-1], self.starts[1:], strict=True):
+            here = wanted[(wanted >= start) & (wanted < end)]
+            if len(here):
+                place |= zip(here.tolist(), part.places((here - start).tolist()), strict=True)
+        return [place[row] for row in rows]
 
 
 @dataclass(frozen=True)
@@ -47,25 +76,12 @@ class Extract:
         Under the names that they have in the source.
     ragged : tuple of Example
         Rows of CSV files with more or fewer cells than the header; they are not in `columns`.
-    parts : tuple of Part
-    starts : int64 [parts + 1]
-        The first row of each part.
+    layout : Layout
     """
 
     columns: pa.Table
     ragged: tuple[Example, ...]
-    parts: tuple[Part, ...]
-    starts: Int64
-
-    def places(self, rows: Sequence[int]) -> list[str]:
-        """Say where rows stand, in the order given: ``line 7``, ``part-2.parquet, row 7``."""
-        wanted = np.unique(np.asarray(rows, np.int64))
-        found_at: dict[int, str] = {}
-        for part, start, end in zip(self.parts, self.starts, self.starts[1:], strict=False):
-            here = wanted[(wanted >= start) & (wanted < end)]
-            if len(here):
-                found_at |= zip(here.tolist(), part.places((here - start).tolist()), strict=True)
-        return [found_at[row] for row in rows]
+    layout: Layout
 
 
 @dataclass(frozen=True)
@@ -100,8 +116,7 @@ class Source:
         return Extract(
             pa.concat_tables(tables),
             tuple(example for _, ragged in read for example in ragged),
-            self.parts,
-            np.cumsum([0, *(table.num_rows for table in tables)]),
+            Layout(self.parts, np.cumsum([0, *(table.num_rows for table in tables)])),
         )
 
     def _alike(self, table: pa.Table, categories: Sequence[str]) -> pa.Table:
@@ -140,7 +155,8 @@ def _folder(table: str, folder: Path) -> tuple[tuple[Part, ...], tuple[Finding, 
         raise ContractError([found("empty_folder", table, path=str(folder))])
     others = [Example("", path.name) for path in seen if path not in paths]
     findings = (found("ignored_files", table, examples=others),) if others else ()
-    parts, refused = [], []
+    parts: list[Part] = []
+    refused: list[Finding] = []
     for path in paths:
         try:
             parts.append(_file(table, path, path.name))
@@ -164,7 +180,8 @@ def _file(table: str, path: Path, label: str = "") -> Part:
 
 
 def _schemas(parts: Sequence[Part]) -> list[pa.Schema]:
-    schemas, refused = [], []
+    schemas: list[pa.Schema] = []
+    refused: list[Finding] = []
     for part in parts:
         try:
             schemas.append(part.schema)
@@ -183,8 +200,12 @@ def _common(
     differences = []
     for part, schema in zip(parts[1:], schemas[1:], strict=True):
         kinds = dict(zip(schema.names, schema.types, strict=True))
-        differences += [Example(part.label, f"has no {name}") for name in model if name not in kinds]
-        differences += [Example(part.label, f"has a {name} too") for name in kinds if name not in model]
+        differences += [
+            Example(part.label, f"has no {name}") for name in model if name not in kinds
+        ]
+        differences += [
+            Example(part.label, f"has a {name} too") for name in kinds if name not in model
+        ]
         for name in model.keys() & kinds.keys():
             common = _common_type(model[name], kinds[name])
             if common is None:

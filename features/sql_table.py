@@ -54,7 +54,10 @@ class SqlTable:
         plain = (sa.Numeric, sa.Integer, sa.Boolean, sa.DateTime, sa.Date, sa.String)
         columns = [self._reflected.c[name] for name in names]
         query = sa.select(
-            *(c if isinstance(c.type, plain) else sa.cast(c, sa.String).label(c.name) for c in columns)
+            *(
+                c if isinstance(c.type, plain) else sa.cast(c, sa.String).label(c.name)
+                for c in columns
+            )
         )
         try:
             with self._engine.connect() as connection:

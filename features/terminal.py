@@ -7,26 +7,22 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-from rich.table import Table
-
 if TYPE_CHECKING:
-    from features.contract import Finding
+    from rich.console import Console
+
+    from features.findings import Finding
 
 SECONDS_BETWEEN_LINES = 60.0
+COLUMNS = 120
+"""How wide tables are where nobody looks: in a log."""
 
 
-def console() -> Console:
+def console() -> "Console":
     """Return the console for people: stderr, so that stdout stays free for results."""
-    return Console(stderr=True, soft_wrap=True, highlight=False)
+    from rich.console import Console
+
+    screen = Console(stderr=True, soft_wrap=True, highlight=False)
+    return screen if screen.is_terminal else Console(stderr=True, soft_wrap=True, highlight=False, width=COLUMNS)
 
 
 def say(message: str) -> None:
@@ -41,6 +37,8 @@ def answer(result: Any) -> None:
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print a table for a person; the first column is the row's name, numbers stand to the right."""
+    from rich.table import Table
+
     shown = Table(title=title, title_justify="left", title_style="bold")
     rows = [["" if cell is None else str(cell) for cell in row] for row in rows]
     for at, name in enumerate(columns):
@@ -73,6 +71,8 @@ def findings(found: Sequence["Finding"], title: str = "Findings") -> None:
 @contextmanager
 def stages(total: int) -> Iterator[Callable[[str], None]]:
     """Announce the stages of a long run: a bar on a terminal, one line a stage elsewhere."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
     screen = console()
     if screen.is_terminal:
         with Progress(
@@ -99,6 +99,8 @@ def stages(total: int) -> Iterator[Callable[[str], None]]:
 @contextmanager
 def rows_done(total: int, what: str) -> Iterator[Callable[[int], None]]:
     """Count rows of a long run: a bar with time left on a terminal, a line a minute elsewhere."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
     screen = console()
     if screen.is_terminal:
         columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

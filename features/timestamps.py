@@ -1,4 +1,4 @@
-"""A column of times, however written, as microseconds in UTC; whether a row may miss its time is not asked here."""
+"""A column of times, however written, as times in UTC; whether one may be missing is not here."""
 
 import re
 from collections.abc import Iterator
@@ -154,7 +154,7 @@ def _moment(text: str) -> datetime | None:
 
 
 def _outside(column: pa.ChunkedArray) -> Int64:
-    """Return the rows before 1970 or after 2199, in the column's own unit: a cast might overflow."""
+    """Return the rows before 1970 or after 2199, in the column's unit: casts might overflow."""
     end = END_S * PER_SECOND[column.type.unit]
     bounds = pc.min_max(column)
     first, last = bounds["min"].value, bounds["max"].value

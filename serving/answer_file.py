@@ -12,6 +12,8 @@ import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
+from features.findings import UsageError
+
 ENDINGS = (".parquet", ".csv")
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 """Lets spreadsheets show Japanese."""
@@ -19,10 +21,6 @@ BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 class OutputError(OSError):
     """A file that cannot be written: the message says which, why and what to do."""
-
-
-class UsageError(ValueError):
-    """An option that cannot be used as given: the message says what it got and what it takes."""
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from typing import TypeVar
 import numpy as np
 import pyarrow as pa
 
-from features.contract import Example, Finding
+from features.findings import Example, Finding
 from features.history import Int64
 from features.matrix import Leads, unknown_types
 from serving.answer_file import answer_file
@@ -52,8 +52,8 @@ class Summary:
 
 def score_files(
     scorer: LeadScorer,
-    leads: str,
-    events: str,
+    leads: str | Path,
+    events: str | Path,
     output: Path,
     *,
     as_of: int | str,
@@ -62,7 +62,8 @@ def score_files(
     capacity: int | None = None,
     timezone: str | None = None,
     columns: Mapping[str, Mapping[str, str]] | None = None,
-    reject_file: Path | None = None,
+    reject_file: str | Path | None = None,
+    now_us: int | None = None,
     threads: int = 2,
     rows_per_block: int = ROWS_PER_BLOCK,
     progress: Progress = lambda rows: nullcontext(lambda done: None),
@@ -72,7 +73,7 @@ def score_files(
     Parameters
     ----------
     scorer : LeadScorer
-    leads, events, as_of, timezone, columns, reject_file
+    leads, events, as_of, timezone, columns, reject_file, now_us
         As for ``read_backlog``.
     output : Path
         Ends in ``.parquet`` or ``.csv``; written whole or not at all.
@@ -101,6 +102,7 @@ def score_files(
             timezone=timezone,
             columns=columns,
             reject_file=reject_file,
+            now_us=now_us,
         )
         blocks = _blocks(len(backlog), rows_per_block)
         with progress(len(backlog) * (2 if reasons else 1)) as done:

@@ -8,14 +8,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from features.contract import ContractError, Finding
-from features.faults import fault, rows_where
+from features.findings import Finding
 from features.history import Int64, from_arrow
 from features.matrix import Leads, leads_from_arrow
 from features.readers import read_tables
-from features.timestamps import read_times
-from serving.answer_file import UsageError
 from serving.suppression import foremost
+
+CATEGORY = pa.dictionary(pa.uint16(), pa.string())
 
 
 @dataclass(frozen=True)
@@ -57,19 +56,20 @@ class Backlog:
 
 
 def read_backlog(
-    leads: str,
-    events: str,
+    leads: str | Path,
+    events: str | Path,
     *,
     as_of: int | str,
     timezone: str | None = None,
     columns: Mapping[str, Mapping[str, str]] | None = None,
-    reject_file: Path | None = None,
+    reject_file: str | Path | None = None,
+    now_us: int | None = None,
 ) -> Backlog:
     """Read leads and events, and group the events.
 
     Parameters
     ----------
-    leads, events, timezone, columns, reject_file
+    leads, events, timezone, columns, reject_file, now_us
         As the readers take them.
     as_of : int or str
         Microseconds since the epoch (UTC) for all rows, or the column of the leads table that holds
@@ -77,61 +77,53 @@ def read_backlog(
 
     Raises
     ------
-    UsageError
-        There is no such column.
     ContractError
         The tables break the contract, or a row has no moment.
     """
+    moments = as_of if isinstance(as_of, str) else None
     tables = read_tables(
         leads,
         events,
-        None,
         columns=columns,
         timezone=timezone,
+        now_us=now_us,
+        as_of_column=moments,
         reject_file=reject_file,
-        repeated=isinstance(as_of, str),
     )
-    rows = tables.leads
-    if isinstance(as_of, str):
-        as_of_us = _moments(rows, as_of, timezone)
-        first = pc.index_in(rows["lead_id"], rows["lead_id"]).to_numpy().astype(np.int64)
+    rows, findings, segment = tables.leads, tables.findings, tables.event_segment
+    happened = tables.events.drop_columns(["lead_id"])
+    del tables  # the ids of the events are the largest column, and have done their work
+    history = from_arrow(_narrowed(happened), segment, len(rows))
+    del happened
+    pa.default_memory_pool().release_unused()
+    lead_id = rows["lead_id"]
+    if moments is None:
+        own, as_of_us = np.arange(len(rows)), np.full(len(rows), as_of, np.int64)
     else:
-        as_of_us, first = np.full(len(rows), as_of, np.int64), None
-    history = from_arrow(tables.events, tables.event_segment, len(rows))
+        own, as_of_us = first_rows(lead_id), rows[moments].cast(pa.int64()).to_numpy()
     return Backlog(
-        rows["lead_id"],
-        leads_from_arrow(rows, history, first),
-        as_of_us,
-        _suppressions(rows),
-        tables.findings,
+        lead_id, leads_from_arrow(rows, history, own), as_of_us, _suppressions(rows), findings
     )
 
 
-def _moments(leads: pa.Table, name: str, timezone: str | None) -> Int64:
-    if name not in leads.column_names:
-        raise UsageError(
-            f"--as-of {name} is neither a time such as 2026-09-01T00:00:00Z nor a column of the "
-            f"leads table, which has {', '.join(leads.column_names[:20])}"
-        )
-    times = read_times(leads[name], timezone)
-    faults = {
-        "missing_time": rows_where(leads[name].is_null()),
-        "not_a_time": times.unreadable,
-        "no_time_zone": times.zoneless,
-        "time_out_of_range": times.outside,
-    }
-    found = [
-        fault(rule, name, rows, leads[name]).finding("leads", _row_numbers)
-        for rule, rows in faults.items()
-        if len(rows)
-    ]
-    if found:
-        raise ContractError(found)
-    return times.utc.cast(pa.int64()).to_numpy()
+def first_rows(lead_id: pa.ChunkedArray) -> Int64:
+    """Return the first row of each row's lead: the segment that holds its events.
+
+    >>> first_rows(pa.chunked_array([["a", "b", "a"]])).tolist()
+    [0, 1, 0]
+    """
+    return pc.index_in(lead_id, lead_id).to_numpy().astype(np.int64)
 
 
-def _row_numbers(rows: Sequence[int]) -> list[str]:
-    return [f"row {row + 1}" for row in rows]
+def _narrowed(events: pa.Table) -> pa.Table:
+    """Return events in the types that the history keeps: half the memory while they are grouped."""
+    kinds = {"event_type": CATEGORY, "channel": CATEGORY, "value": pa.float32()}
+    for at, name in enumerate(events.column_names):
+        if name in kinds:
+            narrow = events[name].cast(kinds[name], safe=False)
+            events = events.set_column(at, name, narrow)
+    pa.default_memory_pool().release_unused()
+    return events
 
 
 def _suppressions(leads: pa.Table) -> list[str | None] | None:

@@ -15,7 +15,7 @@ from fastapi import FastAPI
 from uvicorn.supervisors import Multiprocess
 
 from serving import logs
-from serving.answer_file import UsageError
+from features.findings import UsageError
 from serving.http.app import create_app
 from serving.served_model import ModelSlot, ServedModel
 from serving.settings import Settings, is_loopback

@@ -7,11 +7,11 @@ from decimal import Decimal
 import numpy as np
 import pyarrow as pa
 import pytest
-from features.contract import Finding
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features.attributes import Attribute, Column, encode, learn
+from features.contract import Finding
 
 NAN = math.nan
 EMPLOYEES = Attribute("employees", "number")

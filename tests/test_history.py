@@ -99,6 +99,23 @@ def test_events_of_one_moment_are_ordered_by_type_channel_value_and_when_known()
     assert rows(from_rows([ordered[::-1]])) == [[tuple(one) for one in ordered]]
 
 
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (event(6), event(5)),
+        (event(5, "fax"), event(5, "inquiry")),
+        (event(5, channel="mail"), event(5, channel="web")),
+        (event(5, channel="mail"), event(5)),
+        (event(5, value=1.0), event(5, value=2.0)),
+        (event(5, known_age_days=3), event(5, known_age_days=2)),
+    ],
+)
+def test_two_events_that_differ_in_one_thing_come_in_one_order(first, second) -> None:
+    expected = [[tuple(first), tuple(second)]]
+    assert rows(from_rows([[first, second]])) == expected
+    assert rows(from_rows([[second, first]])) == expected
+
+
 def test_an_event_recorded_before_it_happened_was_known_when_it_happened() -> None:
     facts = {"lead-1": [Event(at(3), at(5)), Event(at(2), at(1))]}
     assert grouped(make_events(facts)).known_us.tolist() == [at(3), at(1)]

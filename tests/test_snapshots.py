@@ -15,6 +15,7 @@ from training.snapshots import (
     grid,
     headline,
     headline_age,
+    reopened_share,
     take,
 )
 
@@ -186,6 +187,13 @@ def test_rows_chooses_by_mask_or_index():
     rows = rows_of([0, 1, 2], [0, 1, 2])
     assert rows.rows(rows.lead != 1).lead.tolist() == [0, 2]
     assert rows.rows(np.array([2, 0])).age_days.tolist() == [2, 0]
+
+
+def test_losses_after_which_the_lead_was_won_are_a_share_of_the_losses():
+    closed = [(0, 5, 5, 0), (0, 9, 9, 1), (1, 3, 3, 1), (1, 7, 7, 0), (2, 4, 4, 1), (2, 4, 4, 0)]
+    assert reopened_share(outcomes(*closed)) == pytest.approx(1 / 3)
+    assert reopened_share(outcomes((0, 5, 5, 1))) == 0
+    assert reopened_share(outcomes()) == 0
 
 
 def slow_episodes(created, closed, sales, events):

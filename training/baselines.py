@@ -1,13 +1,11 @@
 """Baselines that every report puts beside the model, each fitted on arrays; no model of ours."""
 
-import warnings
 from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
 from scipy.special import expit
 from sklearn.compose import ColumnTransformer
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -176,9 +174,7 @@ def logistic(
         ]
     )
     model = make_pipeline(columns, LogisticRegression(max_iter=300, tol=1e-3))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        model.fit(X[used], won[used], logisticregression__sample_weight=weight[used])
+    model.fit(X[used], won[used], logisticregression__sample_weight=weight[used])
     return lambda rows: model.predict_proba(rows)[:, 1]
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from joblib import Parallel, delayed
 
+from features.contract import Finding
 from features.history import Float32, Int64
 from features.matrix import FeatureSpec
 from training import calibration, evaluation, handoff, recipes
@@ -16,7 +17,6 @@ from training.handoff import Rule
 from training.labels import Labels
 from training.origins import Origin
 from training.recipes import MIXES, Estimator, Recipe
-from training.snapshots import Snapshots
 from training.study import Study
 
 Float64 = npt.NDArray[np.float64]
@@ -62,13 +62,21 @@ def choose(study: Study) -> Choice:
         recipe = Recipe("blend")
         return Choice(recipe, (), (), Calibration(), fix_rule(study, (), Calibration()))
     loss = {recipe: _losses(study, scored) for recipe, scored in tried.items()}
-    lead = study.snapshots.lead[
-        np.concatenate([scored.row for scored in next(iter(tried.values()))])
-    ]
+    lead = study.snapshots.lead[joined(next(iter(tried.values()))).row]
     recipe = _within_two_errors(loss, lead)
     scored = tuple(tried[recipe])
     fitted = calibrate(study, scored)
     return Choice(recipe, _candidates(loss, lead), scored, fitted, fix_rule(study, scored, fitted))
+
+
+def joined(scored: Sequence[Scored]) -> Scored:
+    """Put the rows of several cuts one after the other."""
+    if not scored:
+        return Scored(np.empty(0, np.int64), np.empty(0))
+    return Scored(
+        np.concatenate([cut.row for cut in scored]),
+        np.concatenate([cut.log_odds for cut in scored]),
+    )
 
 
 def calibrate(study: Study, scored: Sequence[Scored]) -> Calibration:
@@ -83,11 +91,11 @@ def calibrate(study: Study, scored: Sequence[Scored]) -> Calibration:
 
 def fix_rule(study: Study, scored: Sequence[Scored], fitted: Calibration) -> Rule:
     """Fix the hand-off rule on the best score that each lead with enough time ever reached."""
-    row = np.concatenate([cut.row for cut in scored]) if scored else np.empty(0, np.int64)
-    log_odds = np.concatenate([cut.log_odds for cut in scored]) if scored else np.empty(0)
-    timely = study.had_time(row)
-    kept = timely if timely.any() else np.ones(len(row), np.bool_)
-    best = handoff.best_scores(study.snapshots.lead[row[kept]], fitted.probability(log_odds[kept]))
+    every = joined(scored)
+    timely = study.had_time(every.row)
+    kept = timely if timely.any() else np.ones(len(timely), np.bool_)
+    lead = study.snapshots.lead[every.row[kept]]
+    best = handoff.best_scores(lead, fitted.probability(every.log_odds[kept]))
     capacity = study.config.rule.capacity_per_week
     if capacity is None:
         return handoff.best_fifth_rule(best)
@@ -103,49 +111,44 @@ def in_parallel(
     )
 
 
-def fit_rows(
-    study: Study,
-    X: Float32,
-    learned: Labels,
-    train: Snapshots,
-    cut_us: int,
-    recipe: Recipe,
-    spec: FeatureSpec,
-    threads: int = 1,
-) -> Estimator:
-    weight = recipes.aged(learned.weight, train.as_of_us, cut_us, recipe.half_life_days)
-    codes = [at for at, feature in enumerate(spec.features) if feature.category]
-    both = recipes.fit(X, learned.won, weight, categorical=codes, seed=study.seed, threads=threads)
-    return both.mixed(recipe.mix)
+@dataclass(frozen=True)
+class TrainingRows:
+    """The snapshots known at a cut as features and labels, and the feature spec learned there."""
+
+    spec: FeatureSpec
+    findings: tuple[Finding, ...]
+    X: Float32
+    known: Labels
+
+    def fit(self, mix: str, seed: int, threads: int = 1) -> Estimator:
+        """Fit both parts and mix them."""
+        codes = [at for at, feature in enumerate(self.spec.features) if feature.category]
+        both = recipes.fit(
+            self.X, self.known.won, self.known.weight, categorical=codes, seed=seed, threads=threads
+        )
+        return both.mixed(mix)
 
 
-def rows_of(study: Study, cut: Origin) -> tuple[Int64, Snapshots, Snapshots, FeatureSpec, Labels]:
-    row = np.flatnonzero(cut.test)
+def training_rows(study: Study, cut: Origin, half_life_days: float | None = None) -> TrainingRows:
+    """Give what a recipe may see at a cut."""
+    spec, findings = study.spec(cut.cut_us)
     train = study.snapshots.rows(cut.train)
-    spec, _ = study.spec(cut.cut_us)
-    return row, study.snapshots.rows(row), train, spec, study.labels(train, cut.cut_us)
+    known = study.labels(train, cut.cut_us, half_life_days)
+    return TrainingRows(spec, findings, study.matrix(spec, train), known)
 
 
 def _try_recipes(study: Study, cut: Origin, half_life: float | None) -> list[tuple[Recipe, Scored]]:
     """The log-odds of every mix on the leads after a cut; both parts are fitted once."""
-    row, test, train, spec, learned = rows_of(study, cut)
-    both = fit_rows(
-        study,
-        study.matrix(spec, train),
-        learned,
-        train,
-        cut.cut_us,
-        Recipe("blend", half_life),
-        spec,
-    )
-    Z = study.matrix(spec, test)
+    rows = training_rows(study, cut, half_life)
+    both = rows.fit("blend", study.seed)
+    row = np.flatnonzero(cut.test)
+    Z = study.matrix(rows.spec, study.snapshots.rows(row))
     return [(Recipe(mix, half_life), Scored(row, both.mixed(mix).log_odds(Z))) for mix in MIXES]
 
 
 def _losses(study: Study, scored: Sequence[Scored]) -> Float64:
-    row = np.concatenate([cut.row for cut in scored])
-    probability = Calibration().probability(np.concatenate([cut.log_odds for cut in scored]))
-    known = study.at_until
+    every, known = joined(scored), study.at_until
+    row, probability = every.row, Calibration().probability(every.log_odds)
     arrived = study.arrivals.at(known.follow_up_days[row])
     return evaluation.choosing_loss(probability, known.seen[row], known.matured[row], arrived)
 

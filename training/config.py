@@ -91,12 +91,6 @@ class Config(_Section):
     events: Events = Events()
     rule: RuleChoice = RuleChoice()
 
-    def columns_of(self, table: str) -> dict[str, str]:
-        """Return the map of our column names to theirs for one table: the common entries, then the table's own."""
-        common = {ours: theirs for ours, theirs in self.columns.items() if isinstance(theirs, str)}
-        own = self.columns.get(table, {})
-        return common | (own if isinstance(own, dict) else {})
-
 
 NOT_YET = {
     "leaks": "the leak gate",

@@ -291,15 +291,16 @@ def decide(
     >>> [DECISIONS[code] for code in decision], [GRADES[code] for code in grade]
     (['hand_off', 'hand_off', 'nurture', 'nurture', 'abstain'], ['A', 'B', 'C', 'D', ''])
     """
-    decision = np.where(score >= rule.threshold, HAND_OFF, NURTURE).astype(np.uint8)
-    grade = sum((score < lowest).astype(np.uint8) for lowest in rule.grades)
+    decision = np.where(score >= rule.threshold, np.uint8(HAND_OFF), np.uint8(NURTURE))
+    a, b, c = rule.grades
+    grade = 3 - np.array([c, b, a]).searchsorted(score, "right")
     unsure = np.isnan(score)
     if events is not None and rule.minimum_events:
         unsure = unsure | (events < rule.minimum_events)
-    decision[unsure] = ABSTAIN
+    decision[unsure], grade[unsure] = ABSTAIN, NO_GRADE
     if suppressed is not None:
         decision[suppressed] = SUPPRESSED
-    return decision, np.where(unsure, NO_GRADE, grade).astype(np.uint8)
+    return decision, grade.astype(np.uint8)
 
 
 def apply_capacity(

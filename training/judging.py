@@ -9,8 +9,7 @@ from features.attributes import encode
 from features.history import Float32, Int64
 from features.matrix import FeatureSpec
 from training import baselines
-from training.choosing import Choice, Scored, fit_rows, in_parallel, rows_of
-from training.labels import Labels
+from training.choosing import Choice, Scored, TrainingRows, in_parallel, joined, training_rows
 from training.origins import Origin
 from training.recipes import Recipe
 from training.study import Study
@@ -32,35 +31,29 @@ def judge(study: Study, choice: Choice) -> Judged:
     """Fit the chosen recipe at the later cuts and score the leads after them, beside the baselines."""
     found = in_parallel(study, _judge_cut, [(cut, choice.recipe) for cut in study.judging])
     scored, beside = [each[0] for each in found], [each[1] for each in found]
-    rows = np.concatenate([s.row for s in scored]) if scored else np.empty(0, np.int64)
-    log_odds = np.concatenate([s.log_odds for s in scored]) if scored else np.empty(0)
+    every = joined(scored)
     names = beside[0] if beside else {}
     return Judged(
         tuple(scored),
-        rows,
-        choice.calibration.probability(log_odds),
+        every.row,
+        choice.calibration.probability(every.log_odds),
         {name: np.concatenate([each[name] for each in beside]) for name in names},
     )
 
 
 def _judge_cut(study: Study, cut: Origin, recipe: Recipe) -> tuple[Scored, dict[str, Float64]]:
-    row, test, train, spec, learned = rows_of(study, cut)
-    X, Z = study.matrix(spec, train), study.matrix(spec, test)
-    estimator = fit_rows(study, X, learned, train, cut.cut_us, recipe, spec)
-    return Scored(row, estimator.log_odds(Z)), _baselines(study, spec, X, learned, Z, cut, row)
+    rows = training_rows(study, cut, recipe.half_life_days)
+    row = np.flatnonzero(cut.test)
+    Z = study.matrix(rows.spec, study.snapshots.rows(row))
+    scored = Scored(row, rows.fit(recipe.mix, study.seed).log_odds(Z))
+    return scored, _baselines(study, rows, Z, cut, row)
 
 
 def _baselines(
-    study: Study,
-    spec: FeatureSpec,
-    X: Float32,
-    learned: Labels,
-    Z: Float32,
-    cut: Origin,
-    row: Int64,
+    study: Study, rows: TrainingRows, Z: Float32, cut: Origin, row: Int64
 ) -> dict[str, Float64]:
     """Probabilities of the baselines for the leads after a cut, learned from the rows before it."""
-    won, weight = learned.won, learned.weight
+    X, spec, won, weight = rows.X, rows.spec, rows.known.won, rows.known.weight
     at = {name: column for column, name in enumerate(spec.names)}
     codes = [column for column, feature in enumerate(spec.features) if feature.category]
     last = at.get("days_since_last_event")

@@ -91,7 +91,12 @@ class DelayCurve:
 
 
 def labels(
-    snapshots: Snapshots, horizon_days: float, known_us: int, *, by_age: bool = True
+    snapshots: Snapshots,
+    horizon_days: float,
+    known_us: int,
+    *,
+    by_age: bool = True,
+    importance: Float64 | None = None,
 ) -> Labels:
     """Label snapshots with what was known at a moment.
 
@@ -107,6 +112,9 @@ def labels(
     horizon_days : float
     known_us : int
         Wins and losses that became known later are not looked at.
+    importance : float64 [r], optional
+        How much each row matters, such as less with age; G counts by it too, and `weight` holds it. With a G
+        that counts all rows alike, recent rows would stand for too much.
     by_age : bool
         One G per age. Later ages have shorter follow-up, so with one G for all the wins of later
         ages would weigh too much. False for a calendar grid, where all ages share each moment.
@@ -141,9 +149,9 @@ def labels(
     if not lost_is_open:
         decided = np.minimum(decided, loss_delay)
     known = (follow_up >= 0) & (decided <= follow_up)
-    weight, without = _weights(
-        follow_up, decided, known, matured, snapshots.age_days if by_age else np.zeros(len(as_of))
-    )
+    stratum = snapshots.age_days if by_age else np.zeros(len(as_of))
+    importance = np.ones(len(as_of)) if importance is None else importance
+    weight, without = _weights(follow_up, decided, known, matured, stratum, importance)
     return Labels(
         known=known,
         won=seen.astype(np.float64),
@@ -214,7 +222,12 @@ def _reopened_share(snapshots: Snapshots, lost: Bool, seen: Bool, horizon_us: in
 
 
 def _weights(
-    follow_up: Int64, decided: Int64, known: Bool, matured: Bool, stratum: npt.NDArray[np.floating]
+    follow_up: Int64,
+    decided: Int64,
+    known: Bool,
+    matured: Bool,
+    stratum: npt.NDArray[np.floating],
+    importance: Float64,
 ) -> tuple[Float64, int]:
     weight, without = np.zeros(len(known)), 0
     code = np.unique(stratum, return_inverse=True)[1]
@@ -224,10 +237,12 @@ def _weights(
         if not matured[rows].any():
             without += len(rows)
             continue
-        reached = np.sort(follow_up[rows])
+        rows = rows[np.argsort(follow_up[rows], kind="stable")]
+        left = np.append(np.cumsum(importance[rows][::-1])[::-1], 0.0)
+        reached, total = follow_up[rows], left[0]
         rows = rows[known[rows]]
-        surviving = len(reached) - np.searchsorted(reached, decided[rows], "left")
-        weight[rows] = np.minimum(len(reached) / surviving, LARGEST_WEIGHT)
+        surviving = left[np.searchsorted(reached, decided[rows], "left")]
+        weight[rows] = importance[rows] * np.minimum(total / surviving, LARGEST_WEIGHT)
     return weight, without
 
 

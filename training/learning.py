@@ -1,9 +1,12 @@
 """Learning: choose the recipe on earlier cuts, judge it on later leads, ship it fitted on everything."""
 
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
+
+from sklearn.exceptions import ConvergenceWarning
 
 from features.contract import Finding
 from training.choosing import choose
@@ -13,7 +16,7 @@ from training.judging import judge
 from training.labels import TooLittleHistory
 from training.report import content
 from training.scorer import LeadScorer
-from training.shipping import fit, ship
+from training.shipping import ship
 from training.study import Study, prepare
 
 STAGES = (
@@ -56,17 +59,22 @@ def learn(
     study = prepare(crm, config, seed=seed, threads=threads)
     if study.roles.weak and not allow_weak:
         raise TooLittleHistory(_too_weak(study))
+    with warnings.catch_warnings():  # here, since the filters are those of all threads
+        warnings.simplefilter("ignore", ConvergenceWarning)  # the last steps change nothing later
+        return _learn(study, clock)
+
+
+def _learn(study: Study, clock: "Stopwatch") -> Learned:
     clock("choose the recipe")
     choice = choose(study)
     clock("judge it on later leads")
     judged = judge(study, choice)
     clock("refit on everything")
-    fitted = fit(study, study.everything(), choice.recipe)
-    shipped = ship(study, choice, judged, fitted)
+    shipped = ship(study, choice, judged.scored)
     clock.stop()
     report = content.describe(study, choice, judged, shipped, clock.seconds)
     scorer = replace(shipped.scorer, card=content.card(study, choice, report))
-    return Learned(scorer, report, (*crm.findings, *fitted.findings))
+    return Learned(scorer, report, (*study.crm.findings, *shipped.findings))
 
 
 class Stopwatch:

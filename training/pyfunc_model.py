@@ -21,6 +21,7 @@ from features.moments import to_us
 from training.handoff import DECISIONS, GRADES
 from training.scorer import LeadScorer
 
+
 class RawLeads(PythonModel):
     """One row a lead, all text: its record and events as JSON, times in ISO 8601 with a zone."""
 

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from joblib import Parallel, delayed
 
+from features.history import DAY_US
 from training import trees
 from training.scorecard import Scorecard
 from training.trees import Trees
@@ -107,15 +108,14 @@ def fit(
     return Estimator(card, forest, MIXES["blend"])
 
 
-def aged(
-    weight: Float64, as_of_us: npt.NDArray[np.int64], cut_us: int, half_life_days: float | None
+def importance(
+    as_of_us: npt.NDArray[np.int64], cut_us: int, half_life_days: float | None
 ) -> Float64:
-    """Halve the weights every `half_life_days` before the cut; their mean stays.
+    """Weigh rows by their age at the cut: half as much for every `half_life_days`, all alike without.
 
-    >>> aged(np.ones(2), np.array([0, 86_400_000_000]), 86_400_000_000, 1.0).round(2).tolist()
-    [0.67, 1.33]
+    >>> importance(np.array([0, 86_400_000_000]), 86_400_000_000, 1.0).tolist()
+    [0.5, 1.0]
     """
     if half_life_days is None:
-        return weight
-    older = weight * 0.5 ** ((cut_us - as_of_us) / (half_life_days * 86_400_000_000))
-    return older * (weight.sum() / older.sum()) if older.sum() > 0 else weight
+        return np.ones(len(as_of_us))
+    return 0.5 ** ((cut_us - as_of_us) / (half_life_days * DAY_US))  # type: ignore[no-any-return]

@@ -1,6 +1,5 @@
 """The scorecard: a regularised logistic regression on quantile bins, read off tables when it predicts."""
 
-import warnings
 from typing import Any
 
 import numba as nb
@@ -8,7 +7,6 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
 MOST_STEPS = 100
@@ -52,7 +50,7 @@ class Scorecard(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     [-4.0, 3.0, -4.0]
     """
 
-    def __init__(self, bins: int = 10, C: float = 0.03, categorical: tuple[int, ...] = ()) -> None:  # noqa: N803
+    def __init__(self, bins: int = 10, C: float = 0.03, categorical: tuple[int, ...] = ()) -> None:
         self.bins = bins
         self.C = C
         self.categorical = categorical
@@ -72,11 +70,7 @@ class Scorecard(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             shape=(len(X), width),
         )
         model = LogisticRegression(C=self.C, max_iter=MOST_STEPS)
-        with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore", ConvergenceWarning
-            )  # the last steps change nothing out of time
-            model.fit(hot, y, sample_weight=sample_weight)
+        model.fit(hot, y, sample_weight=sample_weight)
         self.points_ = np.ascontiguousarray(model.coef_[0])
         self.intercept_ = float(model.intercept_[0])
         self.center_ = self.points_[chosen].mean(axis=0)

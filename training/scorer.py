@@ -165,20 +165,16 @@ class LeadScorer:
         """
         X = self.matrix(leads, as_of_us)
         score = self.probability(X)
-        unborn = as_of_us < leads.created_us
-        events = X[:, self.spec.names.index("events_all")] if self.rule.minimum_events else None
-        short = (
-            np.zeros(len(score), np.bool_) if events is None else events < self.rule.minimum_events
-        )
-        held, why, whys = _suppressions(suppress, len(score))
-        score[unborn | short | (why == whys.index(OBJECTED) if OBJECTED in whys else False)] = (
-            np.nan
-        )
+        exceptions = list(self._exceptions(leads, as_of_us, X, suppress))
+        for rows, why_not in exceptions:
+            if why_not in UNSCORED:
+                score[rows] = np.nan
+        held = _held(suppress)
         decision, grade = handoff.decide(self.rule, score, suppressed=held)
-        why[decision == handoff.HAND_OFF] = WHYS.index("score_reaches_threshold")
-        why[decision == handoff.NURTURE] = WHYS.index("score_below_threshold")
-        why[short & ~held] = WHYS.index("too_little_history")
-        why[unborn & ~held] = WHYS.index("not_created")
+        whys = (*WHYS, *sorted({why_not for _, why_not in exceptions} - set(WHYS)))
+        why = decision.astype(np.int32)
+        for rows, why_not in exceptions:
+            why[rows] = whys.index(why_not)
         return Scores(score, self._percentile(score), grade, decision, why, whys)
 
     def matrix(self, leads: Leads, as_of_us: Int64) -> npt.NDArray[np.float32]:
@@ -310,7 +306,7 @@ class LeadScorer:
 
     def _percentile(self, score: Float64) -> Float64:
         known = self._reference_scores
-        place = 100.0 * np.searchsorted(known, score, side="right") / len(known)
+        place = 100.0 * known.searchsorted(score, "right") / len(known)
         return np.where(np.isnan(score), np.nan, place)
 
     @cached_property
@@ -386,7 +382,7 @@ def _scorecard(folder: Path, parts: Mapping[str, bytes]) -> Scorecard:
         loaded = (
             None if foreign else skops.io.loads(parts["estimator.skops"], trusted=TRUSTED_TYPES)
         )
-    except Exception as error:  # noqa: BLE001  # skops raises whatever zip, json and its nodes raise
+    except Exception as error:  # skops raises whatever zip, json and its nodes raise
         raise ArtifactError(
             f"{folder / 'estimator.skops'} cannot be opened: copy it again, or retrain"
         ) from error

@@ -5,16 +5,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from features.contract import Finding
 from features.history import Float32
 from features.matrix import FeatureSpec
 from features.moments import iso
 from training import handoff
-from training.choosing import Choice, Scored, calibrate, fit_rows, fix_rule
-from training.judging import Judged
-from training.origins import Origin
-from training.recipes import Estimator, Recipe
+from training.choosing import Choice, Scored, calibrate, fix_rule, joined, training_rows
 from training.scorer import Card, LeadScorer
 from training.study import Study
 
@@ -23,68 +21,56 @@ LEADS_TO_FIX_A_RULE = 300
 
 
 @dataclass(frozen=True)
-class Fitted:
-    """An estimator with the features it was fitted on."""
-
-    spec: FeatureSpec
-    estimator: Estimator
-    findings: tuple[Finding, ...]
-
-
-@dataclass(frozen=True)
 class Shipped:
-    """The scorer fitted on everything, and the share of recent leads it would hand off."""
+    """The scorer fitted on everything, and the share of recent leads that it, and the judged models, hand off."""
 
     scorer: LeadScorer
+    findings: tuple[Finding, ...]
     recent_share: float
     judged_share: float
 
 
-def fit(study: Study, cut: Origin, recipe: Recipe) -> Fitted:
-    """Fit a recipe on the training rows of a cut."""
-    spec, findings = study.spec(cut.cut_us)
-    train = study.snapshots.rows(cut.train)
-    learned = study.labels(train, cut.cut_us)
-    X = study.matrix(spec, train)
-    estimator = fit_rows(study, X, learned, train, cut.cut_us, recipe, spec, threads=study.threads)
-    return Fitted(spec, estimator, findings)
+def ship(study: Study, choice: Choice, judged: Sequence[Scored]) -> Shipped:
+    """Fit the recipe on everything; calibration and rule are fixed again by the same methods, on all cuts.
 
-
-def ship(study: Study, choice: Choice, judged: Judged, fitted: Fitted) -> Shipped:
-    """Put the refit together with the calibration and the rule fixed again by the same methods on all cuts."""
-    everything = (*choice.scored, *judged.scored)
-    final = calibrate(study, everything)
-    recent = (
-        judged.scored
-        if _leads_with_time(study, judged.scored) >= LEADS_TO_FIX_A_RULE
-        else everything
+    Both rest on out-of-time scores. Only where there is no cut at all, they rest on the refit's own scores of the
+    rows it learned from: such a history is too weak to judge, and its report says so.
+    """
+    rows = training_rows(study, study.everything(), choice.recipe.half_life_days)
+    refit = rows.fit(choice.recipe.mix, study.seed, study.threads)
+    cuts = (*choice.scored, *judged) or (
+        Scored(np.arange(len(study.snapshots)), refit.log_odds(rows.X)),
     )
-    refit = fitted.estimator
-    own = Scored(np.arange(len(study.snapshots)), np.empty(0))
-    if not everything:
-        own = replace(own, log_odds=refit.log_odds(study.matrix(fitted.spec, study.snapshots)))
-        recent = everything = (own,)
-    rule = fix_rule(study, recent, final)
-    rows = np.concatenate([scored.row for scored in recent])
-    now = study.matrix(fitted.spec, study.snapshots.rows(rows))
-    lead = study.snapshots.lead[rows]
-    new = handoff.best_scores(lead, final.probability(refit.log_odds(now)))
-    old = handoff.best_scores(
-        lead, final.probability(np.concatenate([scored.log_odds for scored in recent]))
+    final = calibrate(study, cuts)
+    recent = joined(judged if _leads_with_time(study, judged) >= LEADS_TO_FIX_A_RULE else cuts)
+    rule = fix_rule(study, (recent,), final)
+    X = study.matrix(rows.spec, study.snapshots.rows(recent.row))
+    scorer = LeadScorer(
+        rows.spec,
+        refit,
+        final,
+        rule,
+        {
+            "scores": _percentiles(final.probability(joined(cuts).log_odds)),
+            "features": _histograms(rows.spec, X),
+        },
+        Card(study.horizon_days, iso(study.crm.until_us), choice.recipe.name, {}, {}, {}, {}),
     )
-    scores = final.probability(np.concatenate([scored.log_odds for scored in everything]))
-    steps = np.quantile(scores, np.linspace(0, 1, min(PERCENTILE_STEPS, len(scores))))
-    reference = {"scores": steps.tolist(), "features": _histograms(fitted.spec, now)}
-    empty = Card(study.horizon_days, iso(study.crm.until_us), choice.recipe.name, {}, {}, {}, {})
-    scorer = LeadScorer(fitted.spec, refit, final, rule, reference, empty)
-    return Shipped(
-        scorer, float((new >= rule.threshold).mean()), float((old >= rule.threshold).mean())
-    )
+    lead = study.snapshots.lead[recent.row]
+    shares = [
+        float((handoff.best_scores(lead, final.probability(log_odds)) >= rule.threshold).mean())
+        for log_odds in (refit.log_odds(X), recent.log_odds)
+    ]
+    return Shipped(scorer, rows.findings, recent_share=shares[0], judged_share=shares[1])
 
 
 def _leads_with_time(study: Study, scored: Sequence[Scored]) -> int:
-    row = np.concatenate([cut.row for cut in scored]) if scored else np.empty(0, np.int64)
+    row = joined(scored).row
     return len(np.unique(study.snapshots.lead[row[study.had_time(row)]]))
+
+
+def _percentiles(scores: npt.NDArray[np.float64]) -> list[float]:
+    return np.quantile(scores, np.linspace(0, 1, min(PERCENTILE_STEPS, len(scores)))).tolist()  # type: ignore[no-any-return]
 
 
 def _histograms(spec: FeatureSpec, X: Float32) -> dict[str, Any]:

@@ -124,19 +124,13 @@ def grid(created_us: Int64, until_us: int) -> Grid:
 def reopened_share(outcomes: Outcomes) -> float:
     """Return the share of the losses after which the same lead was won; 0 without losses.
 
-    Where lost leads do not come back, what happens after a loss is paperwork: snapshots of it would be easy
-    rows that teach nothing and make every figure look better than it is.
+    Where lost leads do not come back, what happens after a loss is paperwork: snapshots of it would
+    be easy rows that teach nothing and make every figure look better than it is.
 
     Examples
     --------
-    >>> reopened_share(
-    ...     Outcomes(
-    ...         np.array([0, 0, 1]),
-    ...         np.array([5, 9, 7]),
-    ...         np.array([5, 9, 7]),
-    ...         np.array([False, True, False]),
-    ...     )
-    ... )
+    >>> lead, closed = np.array([0, 0, 1]), np.array([5, 9, 7])
+    >>> reopened_share(Outcomes(lead, closed, closed, np.array([False, True, False])))
     0.5
     """
     last_win = np.full(int(outcomes.lead.max(initial=-1)) + 1, -NEVER)

@@ -22,6 +22,7 @@ from training.labels import (
     labels,
 )
 from training.origins import Origin, Origins, Roles, lead_hash, origins, roles
+from training.recipes import importance
 from training.snapshots import (
     Episodes,
     Grid,
@@ -114,9 +115,17 @@ class Study:
             spec, self.crm.leads, snapshots.lead, snapshots.as_of_us, threads=self.threads
         )
 
-    def labels(self, snapshots: Snapshots, known_us: int) -> Labels:
-        """Label snapshots with what was known at a moment."""
-        return labels(snapshots, self.horizon_days, known_us, by_age=self.grid.every_days is None)
+    def labels(
+        self, snapshots: Snapshots, known_us: int, half_life_days: float | None = None
+    ) -> Labels:
+        """Label snapshots with what was known at a moment, older ones weighing less where a half-life is given."""
+        return labels(
+            snapshots,
+            self.horizon_days,
+            known_us,
+            by_age=self.grid.every_days is None,
+            importance=importance(snapshots.as_of_us, known_us, half_life_days),
+        )
 
     def had_time(self, row: Int64) -> Bool:
         """Tell which snapshots are of leads that could have stood at every age by now."""
@@ -222,7 +231,7 @@ def _fittable(snapshots: Snapshots, cut: Origin, horizon_days: int, where: Grid)
         )
     except TooLittleHistory:
         return False
-    return len(np.unique(learned.won[learned.weight > 0])) == 2  # noqa: PLR2004
+    return len(np.unique(learned.won[learned.weight > 0])) == 2
 
 
 def _of_some_leads(snapshots: Snapshots, crm: Crm, most: int) -> Snapshots:

@@ -110,18 +110,18 @@ class _SingleRow:
             raise ValueError(
                 f"the trees know {self._columns} features, got rows of shape {X.shape}"
             )
-        out = np.empty(len(X))
-        written = ctypes.c_int64()
+        out = (ctypes.c_double * len(X))()
+        written, first, stride = ctypes.c_int64(), X.ctypes.data, X.strides[0]
         for row in range(len(X)):
             _safe_call(
                 _LIB.LGBM_BoosterPredictForMatSingleRowFast(
                     self._config,
-                    ctypes.c_void_p(X.ctypes.data + row * X.strides[0]),
+                    ctypes.c_void_p(first + row * stride),
                     ctypes.byref(written),
-                    ctypes.cast(out.ctypes.data + row * 8, ctypes.POINTER(ctypes.c_double)),
+                    ctypes.byref(out, row * ctypes.sizeof(ctypes.c_double)),
                 )
             )
-        return out
+        return np.array(out)
 
     def __del__(self) -> None:
         if self._config:

@@ -11,7 +11,7 @@ from pydantic_core import to_json
 from features.matrix import Leads
 from features.moments import iso
 from serving.http.meters import Meters
-from serving.http.remarks import remarks
+from serving.http.remarks import Strange, remarks
 from serving.http.requests import to_leads
 from serving.http.schemas import ScoreRequest
 from serving.served_model import ServedModel, identity
@@ -26,13 +26,16 @@ def score(model: ServedModel, request: ScoreRequest, now_us: int, meters: Meters
     as_of_us = now_us if request.as_of is None else request.as_of
     leads = to_leads(request.leads, model.scorer.spec.attributes)
     moments = np.full(len(leads), as_of_us)
-    suppress = [foremost(lead.suppress) for lead in request.leads]
+    suppress = None
+    if any(lead.suppress for lead in request.leads):
+        suppress = [foremost(lead.suppress) for lead in request.leads]
     scores = model.scorer.score(leads, moments, suppress=suppress)
     meters.scored(scores)
     reasons: Reasons = [[] for _ in request.leads]
     if request.reasons:
         reasons = _reasons(model.scorer, leads, moments, scores, request.language)
-    results = to_json(list(_results(model, request, as_of_us, scores, reasons)))
+    strange = Strange.of(model, leads.history)
+    results = to_json(list(_results(model, request, as_of_us, scores, reasons, strange)))
     return b'{"as_of":"%b","model":%b,"results":%b}' % (
         iso(as_of_us).encode(),
         model.block,
@@ -40,8 +43,13 @@ def score(model: ServedModel, request: ScoreRequest, now_us: int, meters: Meters
     )
 
 
-def _results(
-    model: ServedModel, request: ScoreRequest, as_of_us: int, scores: Scores, reasons: Reasons
+def _results(  # noqa: PLR0917
+    model: ServedModel,
+    request: ScoreRequest,
+    as_of_us: int,
+    scores: Scores,
+    reasons: Reasons,
+    strange: Strange,
 ) -> Iterator[dict[str, Any]]:
     for lead, score, percentile, grade, decision, why, found in zip(
         request.leads,
@@ -62,7 +70,7 @@ def _results(
             "decision": DECISIONS[decision],
             "why": scores.whys[why],
             "reasons": found,
-            "warnings": remarks(model, lead, as_of_us),
+            "warnings": remarks(model, lead, strange, as_of_us),
         }
 
 

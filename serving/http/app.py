@@ -10,11 +10,13 @@ import anyio
 import anyio.to_thread
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
 from pydantic.json_schema import models_json_schema
 from starlette.exceptions import HTTPException
 
 from serving.http import problems, routes
 from serving.http.body_limit import BodyLimit
+from serving.http.direct_route import DirectRoute
 from serving.http.meters import Meters
 from serving.http.schemas import LARGEST_BODY, ProblemOut, ScoreRequest
 from serving.http.watch import Watch
@@ -55,9 +57,12 @@ def create_app(
         version=API_VERSION,
         description=DESCRIPTION,
         lifespan=partial(_lifespan, slot, meters, load),
+        redirect_slashes=False,
     )
-    app.include_router(routes.score_routes(slot, meters, now_us, threads))
-    app.include_router(routes.health_routes(slot, meters))
+    app.router.route_class = DirectRoute
+    routes.add_score_routes(app, slot, meters, now_us, threads=threads)
+    routes.add_health_routes(app, slot, meters)
+    app.router.route_class = APIRoute
     app.add_exception_handler(problems.Problem, problems.on_problem)
     app.add_exception_handler(HTTPException, problems.on_http_exception)
     app.add_middleware(BodyLimit, most=LARGEST_BODY)

@@ -2,7 +2,9 @@
 
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 
+from features.history import History
 from serving.http.schemas import LeadIn
 from serving.served_model import ServedModel
 
@@ -11,11 +13,29 @@ MOST_NAMES = 20
 """Names that one lead's warnings of one kind list."""
 
 
-def remarks(model: ServedModel, lead: LeadIn, as_of_us: int) -> list[dict[str, str]]:
+@dataclass(frozen=True)
+class Strange:
+    """Event types and channels of a request that the model does not know; mostly there are none."""
+
+    types: frozenset[str]
+    channels: frozenset[str]
+
+    @classmethod
+    def of(cls, model: ServedModel, history: History) -> "Strange":
+        """Compare the vocabulary of a request with the model's."""
+        types, channels = frozenset(history.types), frozenset(history.channels)
+        return cls(types - model.types, channels - model.channels)
+
+
+def remarks(
+    model: ServedModel, lead: LeadIn, strange: Strange, as_of_us: int
+) -> list[dict[str, str]]:
     """Return a lead's warnings as `schemas.WarningOut` has them."""
     found = list(_about_attributes(model, lead)) if lead.attributes else []
     if lead.events:
-        found += _about_events(model, lead, as_of_us)
+        if strange.types or strange.channels:
+            found += _about_names(lead, strange)
+        found += _about_times(lead, as_of_us)
     return found
 
 
@@ -31,11 +51,14 @@ def _about_attributes(model: ServedModel, lead: LeadIn) -> Iterator[dict[str, st
             yield {"code": "attribute_kind", "detail": detail}
 
 
-def _about_events(model: ServedModel, lead: LeadIn, as_of_us: int) -> Iterator[dict[str, str]]:
-    counted = "counted as other activity"
-    yield from _unknown("event_type", {e.event_type for e in lead.events} - model.types, counted)
-    channels = {event.channel for event in lead.events if event.channel is not None}
-    yield from _unknown("channel", channels - model.channels, "counted as another channel")
+def _about_names(lead: LeadIn, strange: Strange) -> Iterator[dict[str, str]]:
+    types = {event.event_type for event in lead.events} & strange.types
+    yield from _unknown("event_type", types, "counted as other activity")
+    channels = {event.channel for event in lead.events if event.channel in strange.channels}
+    yield from _unknown("channel", channels, "counted as another channel")
+
+
+def _about_times(lead: LeadIn, as_of_us: int) -> Iterator[dict[str, str]]:
     times = [event.occurred_at for event in lead.events]
     if max(times) > as_of_us:
         late = sum(time > as_of_us for time in times)

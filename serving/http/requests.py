@@ -33,11 +33,13 @@ def parse(body: bytes) -> ScoreRequest:
 
 def to_leads(leads: Sequence[LeadIn], attributes: Sequence[Attribute]) -> Leads:
     """Bring leads into the form that the scorer takes, without a table."""
+    given = set().union(*(lead.attributes for lead in leads))
     return Leads(
         np.array([lead.created_at for lead in leads], np.int64),
         {
             attribute.name: [lead.attributes.get(attribute.name) for lead in leads]
             for attribute in attributes
+            if attribute.name in given
         },
         from_rows([[_row(event) for event in lead.events] for lead in leads]),
         np.arange(len(leads)),

@@ -1,4 +1,4 @@
-"""The endpoints: parse, one call, answer."""
+"""The endpoints: parse, one call, answer; added to the app itself, where they are found first."""
 
 from collections.abc import Callable
 from functools import partial
@@ -7,7 +7,8 @@ from typing import Any
 
 import anyio
 import anyio.to_thread
-from fastapi import APIRouter, Request, Response
+from fastapi import FastAPI, Request, Response
+from pydantic import BaseModel
 
 from serving.http import answers, problems
 from serving.http.meters import Meters
@@ -29,13 +30,14 @@ MOST_WAITING = 32
 RETRY_SECONDS = "5"
 
 
-def score_routes(
-    slot: ModelSlot, meters: Meters, now_us: Callable[[], int], threads: int
-) -> APIRouter:
-    """Return ``POST /v1/score`` and ``GET /v1/model``.
+def add_score_routes(
+    app: FastAPI, slot: ModelSlot, meters: Meters, now_us: Callable[[], int], *, threads: int
+) -> None:
+    """Add ``POST /v1/score`` and ``GET /v1/model``.
 
     Parameters
     ----------
+    app : FastAPI
     slot : ModelSlot
     meters : Meters
     now_us : callable
@@ -43,11 +45,13 @@ def score_routes(
     threads : int
         Requests with many leads or with reasons that are worked on at a time.
     """
-    router = APIRouter(prefix="/v1", tags=["score"])
     pool = anyio.CapacityLimiter(threads)
 
-    @router.post(
-        "/score", openapi_extra=BODY, responses=_answers(ScoreAnswer, 400, 413, 415, 422, 503)
+    @app.post(
+        "/v1/score",
+        tags=["score"],
+        openapi_extra=BODY,
+        responses=_answers(ScoreAnswer, 400, 413, 415, 422, 503),
     )
     async def score(request: Request) -> Response:
         """Score 1 to 1,000 leads: one result each, in the same order."""
@@ -66,39 +70,35 @@ def score_routes(
             raise _busy()
         return _json(await anyio.to_thread.run_sync(work, limiter=pool))
 
-    @router.get("/model", responses=_answers(ModelAnswer, 503))
-    async def model() -> Response:
+    @app.get("/v1/model", tags=["score"], responses=_answers(ModelAnswer, 503))
+    async def model(_request: Request) -> Response:
         """Return the card of the model, its hand-off rule and its figures."""
         return _json(answers.describe(_loaded(slot).scorer))
 
-    return router
 
+def add_health_routes(app: FastAPI, slot: ModelSlot, meters: Meters) -> None:
+    """Add ``GET /livez``, ``/readyz`` and ``/metrics``."""
 
-def health_routes(slot: ModelSlot, meters: Meters) -> APIRouter:
-    """Return ``GET /livez``, ``/readyz`` and ``/metrics``."""
-    router = APIRouter(tags=["operations"])
-
-    @router.get("/livez", responses=_answers(Status))
-    async def livez() -> Response:
+    @app.get("/livez", tags=["operations"], responses=_answers(Status))
+    async def livez(_request: Request) -> Response:
         """Answer while the process lives."""
         return _json(b'{"status":"alive"}')
 
-    @router.get("/readyz", responses=_answers(Status, 503))
-    async def readyz() -> Response:
+    @app.get("/readyz", tags=["operations"], responses=_answers(Status, 503))
+    async def readyz(_request: Request) -> Response:
         """Answer 200 while a model is loaded, else 503 and why."""
         _loaded(slot)
         return _json(b'{"status":"ready"}')
 
-    @router.get(
+    @app.get(
         "/metrics",
+        tags=["operations"],
         response_class=Response,
         responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
     )
-    async def metrics() -> Response:
+    async def metrics(_request: Request) -> Response:
         """Return what the service counts about itself, for Prometheus."""
         return Response(meters.exposition(), media_type="text/plain; version=0.0.4; charset=utf-8")
-
-    return router
 
 
 def _parse_and_score(model: ServedModel, body: bytes, now_us: int, meters: Meters) -> bytes:
@@ -127,10 +127,9 @@ def _check_media_type(request: Request) -> None:
         raise problems.of(415, "unsupported_media_type", detail)
 
 
-def _answers(answer: type[Any], *statuses: int) -> dict[int | str, dict[str, Any]]:
+def _answers(answer: type[BaseModel], *statuses: int) -> dict[int | str, dict[str, Any]]:
     problem = {problems.PROBLEM_JSON: {"schema": {"$ref": REF.format(model="ProblemOut")}}}
-    errors = {
-        status: {"description": HTTPStatus(status).phrase, "content": problem}
-        for status in statuses
-    }
-    return {200: {"model": answer, "description": "OK"}} | errors
+    found: dict[int | str, dict[str, Any]] = {200: {"model": answer, "description": "OK"}}
+    for status in statuses:
+        found[status] = {"description": HTTPStatus(status).phrase, "content": problem}
+    return found

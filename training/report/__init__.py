@@ -18,13 +18,16 @@ METRICS: dict[str, str] = {
     "capture_at_capacity": "wins among the leads that sales takes",
 }
 
+SHOWN = ("log_loss", "auc", "calibration_ratio", "lift_at_10pct")
+"""What fits on a terminal."""
+
 
 def write(report: Mapping[str, Any], folder: Path) -> None:
     """Write ``report.json`` (NaN becomes null) and the self-contained ``report.html`` into `folder`."""
-    import jinja2  # noqa: PLC0415
+    import jinja2
 
-    plain = _plain(report)
-    text = json.dumps(plain, ensure_ascii=False, indent=1, allow_nan=False)
+    values = plain(report)
+    text = json.dumps(values, ensure_ascii=False, indent=1, allow_nan=False)
     (folder / "report.json").write_text(text + "\n", encoding="utf-8")
     pages = jinja2.Environment(
         loader=jinja2.PackageLoader("training.report", "."),
@@ -32,7 +35,7 @@ def write(report: Mapping[str, Any], folder: Path) -> None:
         undefined=jinja2.StrictUndefined,
     )
     pages.filters["figure"] = figure
-    page = pages.get_template("report.html.j2").render(report=plain, metrics=METRICS)
+    page = pages.get_template("report.html.j2").render(report=values, metrics=METRICS)
     (folder / "report.html").write_text(page, encoding="utf-8")
 
 
@@ -40,11 +43,11 @@ def show(report: Mapping[str, Any]) -> None:
     """Print the report's sentences and its main table for a person."""
     for sentence in report["summary"]:
         terminal.say(sentence)
-    columns = ("", *METRICS.values())
+    columns = ("", *(METRICS[key] for key in SHOWN))
     terminal.table(
         f"Judged on {report['rows']['test']['leads']:,} later leads, {report['headline']}",
         columns,
-        [(name, *(figure(figures[key]) for key in METRICS)) for name, figures in compared(report)],
+        [(name, *(figure(figures[key]) for key in SHOWN)) for name, figures in compared(report)],
     )
 
 
@@ -74,11 +77,12 @@ def figure(value: Mapping[str, float | None] | float | None) -> str:
     return f"{middle:.3f} ({low:.3f}–{high:.3f})"
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Return what JSON can hold: NaN and infinity become null."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if hasattr(value, "item"):
         value = value.item()
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,98 @@
+"""Which column of a source is which column of the contract; what the columns hold is not here."""
+
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+
+import pyarrow as pa
+
+from features.columns import is_attribute
+from features.contract import TABLES, Finding, Table
+from features.rules import found
+
+MOST_NAMED = 12
+NEAR = 0.5
+
+
+def choose(
+    table: Table,
+    names: Sequence[str],
+    kinds: Mapping[str, pa.DataType],
+    renamed: Mapping[str, str],
+) -> tuple[dict[str, str], list[Finding]]:
+    """Choose the columns to read.
+
+    Parameters
+    ----------
+    table : Table
+    names : sequence of str
+        The columns of the source.
+    kinds : mapping of name to pa.DataType
+    renamed : mapping of our name to theirs
+        Names of other tables' columns in it are of no concern here.
+
+    Returns
+    -------
+    dict of our name to theirs, and findings
+    """
+    chosen, findings = _known(table, names, renamed)
+    if table.attributes:
+        chosen |= _attributes(table, names, renamed, chosen)
+        for ours, theirs in list(chosen.items()):
+            if table.column(ours) is None and not is_attribute(kinds[theirs]):
+                del chosen[ours]
+                got = str(kinds[theirs])
+                findings.append(found("left_out_attribute", table.name, theirs, got=got))
+    for ours, theirs in list(chosen.items()):
+        if names.count(theirs) > 1:
+            del chosen[ours]
+            findings.append(found("repeated_column", table.name, theirs))
+    findings.extend(_ignored(table, names, chosen, findings))
+    return chosen, findings
+
+
+def _known(
+    table: Table, names: Sequence[str], renamed: Mapping[str, str]
+) -> tuple[dict[str, str], list[Finding]]:
+    chosen, findings = {}, []
+    for column in table.columns:
+        theirs = renamed.get(column.name, column.name)
+        if theirs in names:
+            chosen[column.name] = theirs
+        elif column.required or column.name in renamed:
+            findings.append(_missing(table.name, column.name, theirs, names))
+    return chosen, findings
+
+
+def _attributes(
+    table: Table, names: Sequence[str], renamed: Mapping[str, str], chosen: Mapping[str, str]
+) -> dict[str, str]:
+    contract = {column.name for each in TABLES for column in each.columns}
+    ours_of = {theirs: ours for ours, theirs in renamed.items() if ours not in contract}
+    taken = {"", *chosen.values(), *(column.name for column in table.columns)}
+    return {ours_of.get(name, name): name for name in names if name not in taken}
+
+
+def _missing(table: str, column: str, theirs: str, names: Sequence[str]) -> Finding:
+    listed = ", ".join(names[:MOST_NAMED]) + (", …" if len(names) > MOST_NAMED else "")
+    nearest = _nearest(theirs, names) or "its name"
+    return found("missing_column", table, column, nearest=nearest, names=listed)
+
+
+def _nearest(name: str, names: Sequence[str]) -> str | None:
+    """Return the name most like another one.
+
+    >>> _nearest("created_at", ["Lead ID", "Created At (UTC)", "industry"])
+    'Created At (UTC)'
+    """
+    plain = {each.lower().replace(" ", "_"): each for each in names}
+    close = difflib.get_close_matches(name.lower(), plain, 1, NEAR)
+    return plain[close[0]] if close else None
+
+
+def _ignored(
+    table: Table, names: Sequence[str], chosen: Mapping[str, str], findings: Sequence[Finding]
+) -> Iterator[Finding]:
+    named = {*chosen.values(), *(finding.column for finding in findings)}
+    rest = [name or '""' for name in names if name not in named]
+    if rest:
+        yield found("ignored_columns", table.name, names=", ".join(rest))

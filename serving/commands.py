@@ -1,0 +1,100 @@
+"""The commands that apply a model: `score` a backlog and `serve` the API."""
+
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from features import terminal
+from features.commands import AsJson, Events, Leads, RejectFile, Timezone
+
+app = typer.Typer()
+
+Model = Annotated[
+    str, typer.Option("--model", help="A folder, models:/NAME@champion or models:/NAME/3.")
+]
+ExpectDigest = Annotated[
+    str | None, typer.Option("--expect-digest", help="Refuse a model with another digest.")
+]
+Registry = Annotated[
+    str, typer.Option("--registry", envvar="MLFLOW_TRACKING_URI", help="The MLflow registry.")
+]
+
+DEFAULT_URI = "sqlite:///mlflow.db"
+
+
+@app.command()
+def score(
+    model: Model,
+    leads: Leads,
+    events: Events,
+    as_of: Annotated[
+        str, typer.Option("--as-of", help="The moment of judging, or a column of the leads table.")
+    ],
+    output: Annotated[Path, typer.Option("--output", help="The file to write: .parquet or .csv.")],
+    expect_digest: ExpectDigest = None,
+    reasons: Annotated[
+        bool, typer.Option("--reasons", help="Give reasons for the hand-offs.")
+    ] = False,
+    language: Annotated[str, typer.Option("--language", help="Of the reasons: en or ja.")] = "en",
+    capacity: Annotated[
+        int | None, typer.Option("--capacity", min=0, help="Hand off only the N best.")
+    ] = None,
+    timezone: Timezone = None,
+    reject_file: RejectFile = None,
+    registry: Registry = DEFAULT_URI,
+    as_json: AsJson = False,
+) -> None:
+    """Score a backlog: one row out for every row in, in the same order."""
+    from features import moments
+    from features.column_map import per_table
+    from serving.backlog import score_files
+    from training.registry import open_model
+
+    moment = moments.parse(as_of, timezone)
+    scorer = open_model(model, expect_digest=expect_digest, uri=registry)
+    summary = score_files(
+        scorer,
+        leads,
+        events,
+        output,
+        as_of=as_of if moment is None else moment,
+        reasons=reasons,
+        language=language,
+        capacity=capacity,
+        timezone=timezone,
+        columns=per_table(scorer.card.config.get("columns", {})),
+        reject_file=reject_file,
+        progress=partial(terminal.rows_done, what="scored"),
+    )
+    terminal.findings([finding for finding in summary.findings if finding.severity != "note"])
+    terminal.say(
+        f"wrote {output}: {summary.rows:,} rows, {summary.scored:,} scored, {summary.hand_offs:,} to hand off"
+    )
+    if as_json:
+        terminal.answer({**asdict(summary), "model": scorer.label, "output": str(output)})
+
+
+@app.command()
+def serve(
+    model: Model,
+    expect_digest: ExpectDigest = None,
+    host: Annotated[str | None, typer.Option("--host", help="Default: 127.0.0.1.")] = None,
+    port: Annotated[
+        int | None, typer.Option("--port", min=0, max=65_535, help="Default: 8000.")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option("--workers", min=1, max=64, help="Default: 1.")
+    ] = None,
+    registry: Registry = DEFAULT_URI,
+) -> None:
+    """Serve the scoring API until SIGTERM."""
+    from serving.server import run
+    from serving.settings import Settings
+    from training.registry import open_model
+
+    given = {"host": host, "port": port, "workers": workers}
+    settings = Settings(**{name: value for name, value in given.items() if value is not None})
+    run(partial(open_model, model, expect_digest=expect_digest, uri=registry), settings)
