@@ -3,8 +3,7 @@
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from features import catalogue
-from features.contract import TABLES, Table
+from features import catalogue, contract
 
 FOLDER = Path(__file__).resolve().parent
 MADE = "<!-- Made from the code by `make docs`: change it there. -->"
@@ -17,9 +16,8 @@ def pages() -> dict[str, str]:
 
 def data_contract() -> str:
     """Describe the tables a user brings: their columns and rules."""
-    return (
-        "\n\n".join(["# Data contract", MADE, *(_table_section(table) for table in TABLES)]) + "\n"
-    )
+    title, _, rest = contract.to_markdown().partition("\n\n")
+    return f"{title}\n\n{MADE}\n\n{rest}"
 
 
 def features() -> str:
@@ -54,15 +52,6 @@ def markdown(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     escaped = [[cell.replace("|", "\\|") for cell in row] for row in rows]
     lines = [columns, ["---"] * len(columns), *escaped]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _table_section(table: Table) -> str:
-    rows = [
-        (f"`{each.name}`", each.kind, "yes" if each.required else "", each.meaning)
-        for each in table.columns
-    ]
-    columns = markdown(("column", "kind", "required", "meaning"), rows)
-    return f"## {table.name}\n\n{table.rule}\n\n{columns}"
 
 
 if __name__ == "__main__":

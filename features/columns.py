@@ -16,7 +16,6 @@ from features.moments import iso
 from features.rules import LONGEST_ID, MAX_DISTINCT
 
 CATEGORY = pa.dictionary(pa.int32(), pa.string())
-BLANK = r"^\s*$"
 WHOLE = re.compile(r"-?\d+\.0+")
 LEADING_ZERO = r"^-?0\d"
 ATTRIBUTES = (pa.int64(), pa.float64(), pa.bool_(), timestamps.UTC_US, timestamps.LOCAL_US)
@@ -62,7 +61,7 @@ def categories(name: str, column: pa.ChunkedArray, *, required: bool) -> Checked
     if coded is None:
         return _misfit(name, column, "text")
     values = _dictionary(coded)
-    if pc.any(pc.match_substring_regex(values, BLANK)).as_py():
+    if pc.any(_blank(values)).as_py():
         coded = _filled(coded.cast(pa.string())).dictionary_encode().unify_dictionaries()
     if len(values) > MAX_DISTINCT:  # of which some may not occur
         coded = coded.cast(pa.string()).dictionary_encode().unify_dictionaries()
@@ -92,7 +91,7 @@ def times(
         ("clock_change", found.changed, {}),
     ]
     if required and (column.null_count or found.utc.null_count):
-        at_fault.append(("missing_time", rows_where(_blank(column)), {}))
+        at_fault.append(("missing_time", rows_where(_missing(column)), {}))
     newest_us = pc.max(found.utc).value
     if now_us is not None and newest_us is not None and newest_us > now_us:
         late = rows_where(pc.greater(found.utc, pa.scalar(now_us, timestamps.UTC_US)))
@@ -231,16 +230,17 @@ def _dictionary(coded: pa.ChunkedArray) -> pa.Array:
 
 def _filled(texts: pa.ChunkedArray) -> pa.ChunkedArray:
     """Make blank text null."""
-    blank = pc.match_substring_regex(texts, BLANK)
-    return pc.if_else(blank, pa.scalar(None, pa.string()), texts)
+    return pc.if_else(_blank(texts), pa.scalar(None, pa.string()), texts)
 
 
-def _blank(column: pa.ChunkedArray) -> pa.ChunkedArray:
+def _blank(texts: pa.ChunkedArray) -> pa.ChunkedArray:
+    return pc.or_(pc.utf8_is_space(texts), pc.equal(texts, ""))
+
+
+def _missing(column: pa.ChunkedArray) -> pa.ChunkedArray:
     missing = pc.is_null(column)
     kind = _inner(column.type)
-    if not is_text(kind):
-        return missing
-    return pc.or_kleene(missing, pc.match_substring_regex(column.cast(kind), BLANK))
+    return pc.or_kleene(missing, _blank(column.cast(kind))) if is_text(kind) else missing
 
 
 def _numbers_one_by_one(texts: pa.ChunkedArray) -> tuple[pa.ChunkedArray, Int64]:
@@ -276,6 +276,8 @@ def _infinite(name: str, values: pa.ChunkedArray) -> Iterator[Fault]:
 
 def _typed(texts: pa.ChunkedArray) -> pa.ChunkedArray:
     """Give text as numbers, yes/no or times where all of it is one; else as it is."""
+    if texts.null_count == len(texts):
+        return texts
     for candidate in (texts, _without_words(texts)):
         for kind in ATTRIBUTES:
             try:

@@ -17,6 +17,8 @@ from features.timestamps import UTC_US
 
 BLOCK_ROWS = 1 << 20
 SAMPLE_ROWS = 1 << 14
+MOST_THREADS = 4
+"""Each one holds its own table of the leads' ids."""
 NO_LEAD = -1
 
 Int32 = npt.NDArray[np.int32]
@@ -75,24 +77,21 @@ def rows_of(lead_id: pa.ChunkedArray, leads: pa.ChunkedArray) -> Int32:
     >>> rows_of(pa.chunked_array([["b", "x", None]]), pa.chunked_array([["a", "b", "b"]])).tolist()
     [1, -1, -1]
     """
-    rows = np.empty(len(lead_id), np.int32)
-    threads = pa.cpu_count() if len(lead_id) > BLOCK_ROWS else 1
+    if len(lead_id) and 2 * len(_runs(lead_id[:SAMPLE_ROWS])) < min(SAMPLE_ROWS, len(lead_id)):
+        first = _runs(lead_id)
+        sought = lead_id.take(pa.array(first))
+        return np.repeat(_look_up(sought, leads), np.diff(first, append=len(lead_id)))
+    threads = min(MOST_THREADS, pa.cpu_count()) if len(lead_id) > BLOCK_ROWS else 1
     share = max(1, -(-len(lead_id) // threads))
-    in_runs = _runs(lead_id[:SAMPLE_ROWS]).size * 2 < min(SAMPLE_ROWS, len(lead_id))
-
-    def look_up(start: int) -> None:
-        ids = lead_id.slice(start, share)
-        first = _runs(ids) if in_runs else None
-        sought = ids if first is None else ids.take(pa.array(first))
-        found = pc.fill_null(pc.index_in(sought, value_set=leads, skip_nulls=True), NO_LEAD)
-        answer = found.to_numpy()
-        if first is not None:
-            answer = np.repeat(answer, np.diff(first, append=len(ids)))
-        rows[start : start + share] = answer
-
+    shares = [lead_id.slice(start, share) for start in range(0, len(lead_id), share)]
     with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(look_up, range(0, len(lead_id), share)))
-    return rows
+        found = list(pool.map(lambda ids: _look_up(ids, leads), shares))
+    return np.concatenate([np.empty(0, np.int32), *found])
+
+
+def _look_up(ids: pa.ChunkedArray, leads: pa.ChunkedArray) -> Int32:
+    found = pc.index_in(ids, value_set=leads, skip_nulls=True)
+    return pc.fill_null(found, NO_LEAD).to_numpy()
 
 
 def _runs(ids: pa.ChunkedArray) -> Int64:

@@ -65,6 +65,8 @@ class Answers:
         handed = np.flatnonzero(self.scores.decision[rows] == HAND_OFF)
         block = self.backlog.block(rows)
         given: list[list[dict[str, str]] | None] = [None] * len(block)
+        if not len(handed):
+            return pa.array(given, pa.list_(REASON))
         explained = self.scorer.explain(block.leads, block.as_of_us, handed, language)
         for row, reasons in zip(handed.tolist(), explained, strict=True):
             given[row] = [

@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -165,16 +165,18 @@ class LeadScorer:
         """
         X = self.matrix(leads, as_of_us)
         score = self.probability(X)
-        exceptions = list(self._exceptions(leads, as_of_us, X, suppress))
-        for rows, why_not in exceptions:
-            if why_not in UNSCORED:
-                score[rows] = np.nan
-        held = _held(suppress)
+        abstained = list(self._abstained(leads, as_of_us, X))
+        held, reason, whys = _suppressions(suppress)
+        for rows, _ in abstained:
+            score[rows] = np.nan
+        if OBJECTED in whys:
+            score[reason == whys.index(OBJECTED)] = np.nan
         decision, grade = handoff.decide(self.rule, score, suppressed=held)
-        whys = (*WHYS, *sorted({why_not for _, why_not in exceptions} - set(WHYS)))
-        why = decision.astype(np.int32)
-        for rows, why_not in exceptions:
-            why[rows] = whys.index(why_not)
+        why = decision.astype(np.int32)  # `WHYS` begins as `handoff.DECISIONS` does
+        for rows, name in abstained:
+            why[rows] = WHYS.index(name)
+        if held is not None:
+            why[held] = reason[held]
         return Scores(score, self._percentile(score), grade, decision, why, whys)
 
     def matrix(self, leads: Leads, as_of_us: Int64) -> npt.NDArray[np.float32]:
@@ -304,6 +306,17 @@ class LeadScorer:
                     "`leadqual train`, or use the version of leadqual that trained it"
                 )
 
+    def _abstained(
+        self, leads: Leads, as_of_us: Int64, X: npt.NDArray[np.float32]
+    ) -> Iterator[tuple[npt.NDArray[np.bool_], str]]:
+        """Give the rows that have no score, with why; the last word counts."""
+        if self.rule.minimum_events:
+            events = X[:, self.spec.names.index("events_all")]
+            yield events < self.rule.minimum_events, "too_little_history"
+        unborn = as_of_us < leads.created_us
+        if unborn.any():
+            yield unborn, "not_created"
+
     def _percentile(self, score: Float64) -> Float64:
         known = self._reference_scores
         place = 100.0 * known.searchsorted(score, "right") / len(known)
@@ -315,11 +328,11 @@ class LeadScorer:
 
 
 def _suppressions(
-    suppress: Sequence[str | None] | None, rows: int
-) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int32], tuple[str, ...]]:
-    """Which rows are suppressed, and why: as indices into `WHYS` and the reasons that occur."""
+    suppress: Sequence[str | None] | None,
+) -> tuple[npt.NDArray[np.bool_] | None, npt.NDArray[np.int32], tuple[str, ...]]:
+    """Give the rows that are suppressed, None for none, and why: as indices into `WHYS` and more."""
     if suppress is None:
-        return np.zeros(rows, np.bool_), np.zeros(rows, np.int32), WHYS
+        return None, np.empty(0, np.int32), WHYS
     whys = (*WHYS, *sorted({reason for reason in suppress if reason} - set(WHYS)))
     place = {reason: code for code, reason in enumerate(whys)}
     held = np.array([bool(reason) for reason in suppress], np.bool_)

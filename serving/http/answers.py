@@ -25,7 +25,7 @@ def score(model: ServedModel, request: ScoreRequest, now_us: int, meters: Meters
     """Score the leads of a request: JSON as `schemas.ScoreAnswer`, numbers in full precision."""
     as_of_us = now_us if request.as_of is None else request.as_of
     leads = to_leads(request.leads, model.scorer.spec.attributes)
-    moments = np.full(len(leads), as_of_us)
+    moments = np.array([as_of_us] * len(leads), np.int64)
     suppress = None
     if any(lead.suppress for lead in request.leads):
         suppress = [foremost(lead.suppress) for lead in request.leads]

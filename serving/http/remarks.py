@@ -23,8 +23,13 @@ class Strange:
     @classmethod
     def of(cls, model: ServedModel, history: History) -> "Strange":
         """Compare the vocabulary of a request with the model's."""
+        if model.types.issuperset(history.types) and model.channels.issuperset(history.channels):
+            return NOTHING_STRANGE
         types, channels = frozenset(history.types), frozenset(history.channels)
         return cls(types - model.types, channels - model.channels)
+
+
+NOTHING_STRANGE = Strange(frozenset(), frozenset())
 
 
 def remarks(
@@ -33,18 +38,19 @@ def remarks(
     """Return a lead's warnings as `schemas.WarningOut` has them."""
     found = list(_about_attributes(model, lead)) if lead.attributes else []
     if lead.events:
-        if strange.types or strange.channels:
+        if strange is not NOTHING_STRANGE:
             found += _about_names(lead, strange)
         found += _about_times(lead, as_of_us)
     return found
 
 
 def _about_attributes(model: ServedModel, lead: LeadIn) -> Iterator[dict[str, str]]:
-    unknown = lead.attributes.keys() - model.attributes.keys()
-    yield from _unknown("attribute", unknown, "ignored")
+    if not lead.attributes.keys() <= model.attributes.keys():
+        unknown = lead.attributes.keys() - model.attributes.keys()
+        yield from _unknown("attribute", unknown, "ignored")
     for name, value in lead.attributes.items():
         attribute = model.attributes.get(name)
-        if attribute is None or value is None or attribute.kind == "category":
+        if attribute is None or attribute.kind == "category" or not isinstance(value, str):
             continue
         if math.isnan(attribute.code(value)):
             detail = f"{_short(name)} must be a {attribute.kind}: taken as missing"
