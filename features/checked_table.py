@@ -11,9 +11,8 @@ from features import columns as checks
 from features import rejects, relations
 from features.columns import Checked
 from features.contract import LEADS, Column, ContractError, Example, Finding, Table
-from features.faults import NO_ROWS, Fault, Places, shown
+from features.faults import NO_ROWS, Fault, Int64, Places, shown
 from features.findings import EXAMPLES
-from features.history import Int64
 from features.mapping import choose
 from features.rules import found, is_error
 from features.sources import Extract, locate

@@ -1,7 +1,6 @@
 """One column in the one Arrow type that the contract gives it, and its rows at fault."""
 
 import math
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -10,17 +9,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from features import timestamps
-from features.faults import Fault, fault, rows_where
-from features.history import Int64
+from features.arrow_types import (
+    CATEGORY,
+    UNKNOWN_NUMBERS,
+    as_text,
+    inner,
+    is_number,
+    is_text,
+    typed,
+)
+from features.faults import Fault, Int64, fault, rows_where
 from features.moments import iso
 from features.rules import LONGEST_ID, MAX_DISTINCT
-
-CATEGORY = pa.dictionary(pa.int32(), pa.string())
-WHOLE = re.compile(r"-?\d+\.0+")
-LEADING_ZERO = r"^-?0\d"
-ATTRIBUTES = (pa.int64(), pa.float64(), pa.bool_(), timestamps.UTC_US, timestamps.LOCAL_US)
-"""The types tried for an attribute of a CSV, in this order."""
-UNKNOWN_NUMBERS = frozenset({"", "nan", "na", "n/a", "null", "none", "-", "#n/a"})
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def times(
 
 def numbers(name: str, column: pa.ChunkedArray) -> Checked:
     """Give numbers as float64, null or NaN where missing."""
-    kind = _inner(column.type)
+    kind = inner(column.type)
     if not (
         is_text(kind) or is_number(kind) or pa.types.is_boolean(kind) or pa.types.is_null(kind)
     ):
@@ -150,64 +150,8 @@ def suppressions(name: str, column: pa.ChunkedArray) -> Checked:
 
 def attributes(name: str, column: pa.ChunkedArray, *, untyped: bool) -> Checked:
     """Give an attribute as it came; `untyped` text (of a CSV) as the type that all of it has."""
-    values = _typed(column) if untyped else column
+    values = typed(column) if untyped else column
     return Checked(values, tuple(_infinite(name, values)))
-
-
-def is_attribute(kind: pa.DataType) -> bool:
-    """Say whether an attribute may have a type; lists, structures and bytes are left out.
-
-    >>> is_attribute(pa.int64()), is_attribute(pa.list_(pa.int64()))
-    (True, False)
-    """
-    kind = _inner(kind)
-    plain = pa.types.is_temporal(kind) or pa.types.is_boolean(kind) or pa.types.is_null(kind)
-    return bool(plain or is_number(kind) or is_text(kind))
-
-
-def is_number(kind: pa.DataType) -> bool:
-    """Say whether a type is one of numbers."""
-    return bool(
-        pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
-    )
-
-
-def is_text(kind: pa.DataType) -> bool:
-    """Say whether a type is one of text, or a dictionary of it."""
-    kind = _inner(kind)
-    return bool(
-        pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
-    )
-
-
-def as_text(column: pa.ChunkedArray) -> pa.ChunkedArray | None:
-    """Give a column as text, whole numbers without a point; None if it is no text and no number.
-
-    >>> as_text(pa.chunked_array([[1.0, None]])).to_pylist()
-    ['1', None]
-    """
-    kind = _inner(column.type)
-    if is_text(kind):
-        return _without_points(column.cast(pa.string()))
-    if pa.types.is_null(kind):
-        return column.cast(pa.string())
-    if not is_number(kind):
-        return None
-    try:
-        return column.cast(kind).cast(pa.int64()).cast(pa.string())
-    except pa.ArrowInvalid:
-        return column.cast(kind).cast(pa.string())
-
-
-def _without_points(texts: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Take ``.0`` off numbers that were floats when the CSV was written: all of them, or none."""
-    first = next((chunk[0].as_py() for chunk in texts.chunks if len(chunk)), None)
-    if first is not None and not WHOLE.fullmatch(first):
-        return texts
-    present = texts.drop_null()
-    if not len(present) or not pc.all(pc.match_substring_regex(present, r"^-?\d+\.0+$")).as_py():
-        return texts
-    return pc.replace_substring_regex(texts, r"\.0+$", "")
 
 
 def _coded(column: pa.ChunkedArray) -> pa.ChunkedArray | None:
@@ -239,7 +183,7 @@ def _blank(texts: pa.ChunkedArray) -> pa.ChunkedArray:
 
 def _missing(column: pa.ChunkedArray) -> pa.ChunkedArray:
     missing = pc.is_null(column)
-    kind = _inner(column.type)
+    kind = inner(column.type)
     return pc.or_kleene(missing, _blank(column.cast(kind))) if is_text(kind) else missing
 
 
@@ -272,37 +216,6 @@ def _infinite(name: str, values: pa.ChunkedArray) -> Iterator[Fault]:
     rows = rows_where(pc.is_inf(plain))
     if len(rows):
         yield fault("not_finite", name, rows, values)
-
-
-def _typed(texts: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Give text as numbers, yes/no or times where all of it is one; else as it is."""
-    if texts.null_count == len(texts):
-        return texts
-    for candidate in (texts, _without_words(texts)):
-        for kind in ATTRIBUTES:
-            try:
-                values = candidate.cast(kind)
-            except pa.ArrowInvalid:
-                continue
-            return texts if is_number(kind) and _has_leading_zeros(texts) else values
-    return texts
-
-
-def _without_words(texts: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Make null what spreadsheets and databases write for a number that is missing."""
-    words = pc.is_in(pc.utf8_lower(texts), pa.array(sorted(UNKNOWN_NUMBERS)))
-    if pc.all(pc.or_kleene(words, pc.is_null(texts))).as_py():
-        return texts
-    return pc.if_else(words, pa.scalar(None, pa.string()), texts)
-
-
-def _has_leading_zeros(texts: pa.ChunkedArray) -> bool:
-    """Say whether numbers are rather codes, such as postal ones."""
-    return bool(pc.any(pc.match_substring_regex(texts, LEADING_ZERO)).as_py())
-
-
-def _inner(kind: pa.DataType) -> pa.DataType:
-    return kind.value_type if pa.types.is_dictionary(kind) else kind
 
 
 def _misfit(name: str, column: pa.ChunkedArray, expected: str) -> Checked:

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 
 from features.contract import ContractError, Example
-from features.faults import shown
+from features.faults import LONGEST_REASON, shown
 from features.findings import EXAMPLES
 from features.rules import found
 
@@ -146,7 +146,7 @@ class CsvFile:
         if examples:
             finding = found("not_utf8", self.table, examples=examples, path=str(self.path))
         else:
-            text = shown(reason)
+            text = shown(reason, LONGEST_REASON)
             finding = found("not_csv", self.table, path=str(self.path), reason=text)
         return ContractError([finding])
 

@@ -5,16 +5,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from features.contract import Example, Finding
 from features.findings import EXAMPLES
-from features.history import Int64
 from features.rules import report
 
+Int64 = npt.NDArray[np.int64]
 NO_ROWS: Int64 = np.empty(0, np.int64)
 LONGEST_EXAMPLE = 60
+LONGEST_REASON = 300
 
 Places = Callable[[Sequence[int]], list[str]]
 """Says where rows stand: ``line 7`` or ``part-2.parquet, row 7``."""
@@ -64,7 +66,7 @@ def rows_where(mask: pa.ChunkedArray) -> Int64:
     return np.flatnonzero(pc.fill_null(mask, False).to_numpy()).astype(np.int64, copy=False)
 
 
-def shown(value: Any) -> str:
+def shown(value: Any, longest: int = LONGEST_EXAMPLE) -> str:
     r"""Return a value as it stands in a message: short, on one line.
 
     >>> shown(None), shown("two\nlines")
@@ -73,4 +75,4 @@ def shown(value: Any) -> str:
     text = " ".join(str(value).split())
     if value is None or not text:
         return "empty"
-    return text if len(text) <= LONGEST_EXAMPLE else f"{text[:LONGEST_EXAMPLE]}…"
+    return text if len(text) <= longest else f"{text[:longest]}…"

@@ -155,19 +155,40 @@ def from_rows(rows: Iterable[Sequence[Row]]) -> History:
     """
     leads = [list(events) for events in rows]
     flat = [event for events in leads for event in events]
-    occurred, known, kinds, ways, values = zip(*flat, strict=True) if flat else ((),) * 5
-    types, channels = tuple(sorted(set(kinds))), tuple(sorted(set(ways) - {None}))
+    columns = zip(*flat, strict=True) if flat else ((),) * 5
+    return from_columns([len(events) for events in leads], *columns)
+
+
+def from_columns(  # noqa: PLR0917
+    lengths: Sequence[int],
+    occurred_us: Sequence[int],
+    known_us: Sequence[int],
+    event_types: Sequence[str],
+    channels: Sequence[str | None],
+    values: Sequence[float | None],
+) -> History:
+    """Group events given as Python columns; the first ``lengths[0]`` are of the first segment.
+
+    Examples
+    --------
+    >>> from_columns([1, 0], [10], [10], ["inquiry"], [None], [3.0]).ptr.tolist()
+    [0, 1, 1]
+    """
+    types = tuple(sorted(set(event_types)))
+    ways = tuple(sorted({channel for channel in channels if channel is not None}))
     type_of = {name: code for code, name in enumerate(types)}
-    channel_of = {name: code for code, name in enumerate(channels)} | {None: NO_CHANNEL}
-    ptr = np.array([*accumulate(map(len, leads), initial=0)], np.int64)
+    channel_of: dict[str | None, int] = {name: code for code, name in enumerate(ways)}
+    channel_of[None] = NO_CHANNEL
+    ptr = np.array([*accumulate(lengths, initial=0)], np.int64)
+    occurred = np.array(occurred_us, np.int64)
     columns = (
-        np.array(occurred, np.int64),
-        np.array(known, np.int64),
-        np.array([type_of[kind] for kind in kinds], np.uint16),
-        np.array([channel_of[way] for way in ways], np.uint16),
+        occurred,
+        occurred if known_us is occurred_us else np.array(known_us, np.int64),
+        np.array([type_of[name] for name in event_types], np.uint16),
+        np.array([channel_of[name] for name in channels], np.uint16),
         np.array([_value(value) for value in values], np.float32),
     )
-    return History(ptr, *_in_order(ptr, columns), types, channels)
+    return History(ptr, *_in_order(ptr, columns), types, ways)
 
 
 Columns = tuple[Int64, Int64, Codes, Codes, Float32]

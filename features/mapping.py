@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import pyarrow as pa
 
-from features.columns import is_attribute
+from features.arrow_types import is_attribute
 from features.contract import TABLES, Finding, Table
 from features.rules import found
 

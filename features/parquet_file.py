@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from features.contract import ContractError, Example
-from features.faults import shown
+from features.faults import LONGEST_REASON, shown
 from features.rules import found
 
 MAGIC = b"PAR1"
@@ -58,5 +58,6 @@ class ParquetFile:
         return [f"{before}row {row + 1}" for row in rows]
 
     def _refused(self, reason: Exception) -> ContractError:
-        finding = found("not_parquet", self.table, path=str(self.path), reason=shown(reason))
+        text = shown(reason, LONGEST_REASON)
+        finding = found("not_parquet", self.table, path=str(self.path), reason=text)
         return ContractError([finding])

@@ -10,8 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from features.contract import Example, Finding
-from features.faults import Fault, Places
-from features.history import Int64
+from features.faults import Fault, Int64, Places
 from features.rules import found
 
 COLUMNS = ("table", "where", "rule", "column", "row")

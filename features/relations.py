@@ -9,9 +9,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from features.faults import NO_ROWS, Fault, fault, rows_where
+from features.faults import NO_ROWS, Fault, Int64, fault, rows_where
 from features.findings import EXAMPLES
-from features.history import Int64
 from features.moments import iso
 from features.timestamps import UTC_US
 

@@ -8,14 +8,13 @@ from typing import Protocol
 import numpy as np
 import pyarrow as pa
 
-from features.columns import CATEGORY, is_number, is_text
+from features.arrow_types import CATEGORY, common_type, is_text
 from features.contract import ContractError, Example, Finding
 from features.csv_file import CsvFile
-from features.history import Int64
+from features.faults import Int64
 from features.parquet_file import MAGIC, ParquetFile
 from features.rules import found
 from features.sql_table import SqlTable
-from features.timestamps import UTC_US
 
 PARQUET = (".parquet", ".pq")
 CSV = (".csv", ".csv.gz")
@@ -207,7 +206,7 @@ def _common(
             Example(part.label, f"has a {name} too") for name in kinds if name not in model
         ]
         for name in model.keys() & kinds.keys():
-            common = _common_type(model[name], kinds[name])
+            common = common_type(model[name], kinds[name])
             if common is None:
                 text = f"{name} is {kinds[name]}, not {model[name]}"
                 differences.append(Example(part.label, text))
@@ -218,18 +217,3 @@ def _common(
             [found("parts_differ", table, examples=differences, first=parts[0].label)]
         )
     return model
-
-
-def _common_type(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
-    if one == other or pa.types.is_null(other):
-        return one
-    if pa.types.is_null(one):
-        return other
-    if is_text(one) and is_text(other):
-        return pa.string()
-    if is_number(one) and is_number(other):
-        whole = pa.types.is_integer(one) and pa.types.is_integer(other)
-        return pa.int64() if whole else pa.float64()
-    if all(pa.types.is_timestamp(kind) and kind.tz is not None for kind in (one, other)):
-        return UTC_US
-    return None

@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from features.arrow_types import common_type
 from features.contract import ContractError, Example
-from features.faults import shown
+from features.faults import LONGEST_REASON, shown
 from features.rules import found
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
+
+ROWS_AT_ONCE = 50_000
 
 
 @dataclass(frozen=True)
@@ -48,25 +51,21 @@ class SqlTable:
         self, names: Sequence[str], categories: Sequence[str]
     ) -> tuple[pa.Table, tuple[Example, ...]]:
         """Read columns; types that Arrow lacks (UUID, JSON) are read as text."""
-        import pandas as pd  # noqa: PLC0415
         import sqlalchemy as sa  # noqa: PLC0415
 
-        plain = (sa.Numeric, sa.Integer, sa.Boolean, sa.DateTime, sa.Date, sa.String)
-        columns = [self._reflected.c[name] for name in names]
-        query = sa.select(
-            *(
-                c if isinstance(c.type, plain) else sa.cast(c, sa.String).label(c.name)
-                for c in columns
-            )
-        )
+        if not names:
+            return pa.table({}), ()
+        query = sa.select(*(_plain(self._reflected.c[name]) for name in names))
+        options = {"stream_results": True, "yield_per": ROWS_AT_ONCE}
+        parts = []
         try:
             with self._engine.connect() as connection:
-                frame = pd.read_sql_query(query, connection, dtype_backend="pyarrow")
+                for rows in connection.execute(query, execution_options=options).partitions():
+                    parts.append([_array(values) for values in zip(*rows, strict=True)])
         except sa.exc.SQLAlchemyError as reason:
             raise self._refused(reason) from reason
-        finally:
-            self._engine.dispose()
-        return pa.table({name: _column(frame[name]) for name in names}), ()
+        columns = zip(*parts, strict=True) if parts else [()] * len(names)
+        return pa.table([_chunked(arrays) for arrays in columns], names=list(names)), ()
 
     def places(self, rows: Sequence[int]) -> list[str]:
         """Say which rows these are in the order the database gave them, counted from 1."""
@@ -80,7 +79,7 @@ class SqlTable:
             url = sa.make_url(self.url.partition("#")[0])
             if url.drivername == "postgresql":
                 url = url.set(drivername="postgresql+psycopg")
-            return sa.create_engine(url)
+            return sa.create_engine(url, poolclass=sa.NullPool)
         except (sa.exc.SQLAlchemyError, ModuleNotFoundError) as reason:
             raise self._refused(reason) from reason
 
@@ -102,12 +101,28 @@ class SqlTable:
             raise self._refused(reason) from reason
 
     def _refused(self, reason: object) -> ContractError:
-        return ContractError([found("cannot_query", self.table, reason=shown(reason))])
+        return ContractError(
+            [found("cannot_query", self.table, reason=shown(reason, LONGEST_REASON))]
+        )
 
 
-def _column(series: Any) -> pa.ChunkedArray:
+def _plain(column: "sa.Column[Any]") -> "sa.ColumnElement[Any]":
+    """Ask for text where Arrow lacks the type (UUID, JSON)."""
+    import sqlalchemy as sa  # noqa: PLC0415
+
+    known = (sa.Numeric, sa.Float, sa.Integer, sa.Boolean, sa.DateTime, sa.Date, sa.String)
+    return column if isinstance(column.type, known) else sa.cast(column, sa.String)
+
+
+def _array(values: Sequence[Any]) -> pa.Array:
     try:
-        values = pa.array(series, from_pandas=True)
-    except pa.ArrowException:  # SQLite keeps any type in any column
-        values = pa.array([None if value is None else str(value) for value in series])
-    return values if isinstance(values, pa.ChunkedArray) else pa.chunked_array([values])
+        return pa.array(values)
+    except (pa.ArrowException, TypeError):  # SQLite keeps any type in any column
+        return pa.array([None if value is None else str(value) for value in values])
+
+
+def _chunked(arrays: Sequence[pa.Array]) -> pa.ChunkedArray:
+    kind = pa.null()
+    for array in arrays:
+        kind = common_type(kind, array.type) or pa.string()
+    return pa.chunked_array([array.cast(kind, safe=False) for array in arrays], kind)

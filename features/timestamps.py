@@ -9,8 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from features.faults import NO_ROWS, rows_where
-from features.history import Int64
+from features.faults import NO_ROWS, Int64, rows_where
 from features.moments import to_us
 
 UTC_US = pa.timestamp("us", "UTC")
@@ -18,6 +17,7 @@ LOCAL_US = pa.timestamp("us")
 END_S = 7_258_118_400
 """The year 2200: what lies beyond it, or before 1970, is a typo."""
 PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
+SAMPLE_ROWS = 100
 NOT_A_TIME = np.iinfo(np.int64).min
 ISO_8601 = re.compile(r"\d{4}-\d{2}-\d{2}([T ]\d{2}.*)?")
 
@@ -100,12 +100,25 @@ def _from_stamps(column: pa.ChunkedArray, timezone: str | None) -> Times:
 
 
 def _from_text(column: pa.ChunkedArray, timezone: str | None) -> Times:
-    for kind in (UTC_US, LOCAL_US):
-        try:
-            return _from_stamps(column.cast(kind), timezone)
-        except pa.ArrowInvalid:
-            continue
+    first = column.drop_null()[:SAMPLE_ROWS]  # a failed cast of all rows is slow
+    for prepared in (_as_is, _as_arrow_writes):
+        for kind in (UTC_US, LOCAL_US):
+            try:
+                prepared(first).cast(kind)
+                return _from_stamps(prepared(column).cast(kind), timezone)
+            except pa.ArrowInvalid:
+                continue
     return _one_by_one(column, timezone)
+
+
+def _as_is(texts: pa.ChunkedArray) -> pa.ChunkedArray:
+    return texts
+
+
+def _as_arrow_writes(texts: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Write UTC as Z, and fractions of seconds down to microseconds."""
+    zoned = pc.replace_substring_regex(texts, r" ?UTC$", "Z")
+    return pc.replace_substring_regex(zoned, r"(\.\d{6})\d+", r"\1")
 
 
 def _one_by_one(column: pa.ChunkedArray, timezone: str | None) -> Times:

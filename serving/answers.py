@@ -11,8 +11,7 @@ import pyarrow as pa
 
 from features.history import Int64
 from serving.backlog_rows import Backlog
-from training.handoff import DECISIONS, GRADES, HAND_OFF
-from training.scorer import LeadScorer, Scores
+from training.scorer import DECISIONS, GRADES, LeadScorer, Scores
 
 REASON = pa.struct(
     [(name, pa.string()) for name in ("concept", "direction", "strength", "text", "evidence")]
@@ -62,7 +61,7 @@ class Answers:
         return pa.table(answer)
 
     def _reasons(self, rows: slice, language: str) -> pa.Array:
-        handed = np.flatnonzero(self.scores.decision[rows] == HAND_OFF)
+        handed = np.flatnonzero(self.scores.decision[rows] == DECISIONS.index("hand_off"))
         block = self.backlog.block(rows)
         given: list[list[dict[str, str]] | None] = [None] * len(block)
         if not len(handed):

@@ -17,9 +17,8 @@ from features.matrix import Leads, unknown_types
 from serving.answer_file import answer_file
 from serving.answers import Answers
 from serving.backlog_rows import Backlog, read_backlog
-from training import handoff
-from training.handoff import DECISIONS
-from training.scorer import WHYS, LeadScorer, Scores
+from training.handoff import apply_capacity
+from training.scorer import DECISIONS, WHYS, LeadScorer, Scores
 
 ROWS_PER_BLOCK = 32_768
 MOST_NAMES = 20
@@ -114,12 +113,13 @@ def score_files(
                 write(table)
                 if reasons:
                     done(len(table))
-    decided = np.bincount(scores.decision, minlength=len(DECISIONS)).tolist()
+    counts = np.bincount(scores.decision, minlength=len(DECISIONS)).tolist()
+    decisions = dict(zip(DECISIONS, counts, strict=True))
     return Summary(
         rows=len(scores),
         scored=int(np.isfinite(scores.score).sum()),
-        hand_offs=decided[handoff.HAND_OFF],
-        decisions=dict(zip(DECISIONS, decided, strict=True)),
+        hand_offs=decisions["hand_off"],
+        decisions=decisions,
         findings=(*backlog.findings, *unshared(scorer, backlog.leads)),
     )
 
@@ -140,9 +140,9 @@ def within_capacity(
     scores: Scores, lead_id: pa.ChunkedArray, capacity: int
 ) -> tuple[Scores, Int64]:
     """Nurture the hand-offs beyond the capacity; also return every row's rank, 0 for none."""
-    rank, over = handoff.apply_capacity(scores.score, lead_id, scores.decision, capacity)
+    rank, over = apply_capacity(scores.score, lead_id, scores.decision, capacity)
     decision, why = scores.decision.copy(), scores.why.copy()
-    decision[over], why[over] = handoff.NURTURE, WHYS.index("over_capacity")
+    decision[over], why[over] = DECISIONS.index("nurture"), WHYS.index("over_capacity")
     return replace(scores, decision=decision, why=why), rank
 
 

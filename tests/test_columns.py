@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from features import columns
+from features import arrow_types, columns
 from features.rules import LONGEST_ID, MAX_DISTINCT
 
 
@@ -63,7 +63,9 @@ def test_the_longest_id_in_characters_not_bytes():
 def test_ids_of_a_type_that_is_none(kind: pa.DataType):
     checked = columns.ids("lead_id", column([None], kind), required=True)
     assert checked.values is None
-    assert [(each.rule, each.facts["got"]) for each in checked.faults] == [("wrong_type", str(kind))]
+    assert [(each.rule, each.facts["got"]) for each in checked.faults] == [
+        ("wrong_type", str(kind))
+    ]
 
 
 @pytest.mark.parametrize(
@@ -71,12 +73,14 @@ def test_ids_of_a_type_that_is_none(kind: pa.DataType):
     [
         pa.chunked_array([["web", "mail"], ["mail", None]]),
         pa.chunked_array([["web", "mail"], ["mail", None]], pa.large_string()),
-        pa.chunked_array([pa.array(["web", "mail"]).dictionary_encode(), pa.array(["mail", None]).dictionary_encode()]),
-        pa.chunked_array([pa.array(["web", "mail", "mail", None], pa.dictionary(pa.int8(), pa.large_string()))]),
+        pa.chunked_array(
+            [pa.array(part).dictionary_encode() for part in (["web", "mail"], ["mail", None])]
+        ),
+        column(["web", "mail", "mail", None], pa.dictionary(pa.int8(), pa.large_string())),
         pa.chunked_array([pa.DictionaryArray.from_arrays([0, 1, 1, 2], ["web", "mail", None])]),
         pa.chunked_array([["web", "mail"], ["mail", "  "]]),
     ],
-)  # fmt: skip
+)
 def test_categories_are_one_dictionary(chunks: pa.ChunkedArray):
     checked = columns.categories("channel", chunks, required=False)
     assert checked.values is not None
@@ -230,7 +234,7 @@ def test_an_attribute_must_be_finite(kind: pa.DataType):
 
 def test_which_types_an_attribute_may_have():
     kinds = [pa.string(), pa.large_string(), pa.int8(), pa.float64(), pa.bool_(), pa.date32()]
-    assert all(columns.is_attribute(kind) for kind in kinds)
-    assert columns.is_attribute(pa.dictionary(pa.int8(), pa.string()))
+    assert all(arrow_types.is_attribute(kind) for kind in kinds)
+    assert arrow_types.is_attribute(pa.dictionary(pa.int8(), pa.string()))
     others = [pa.list_(pa.int64()), pa.struct([("a", pa.int64())]), pa.binary()]
-    assert not any(columns.is_attribute(kind) for kind in others)
+    assert not any(arrow_types.is_attribute(kind) for kind in others)

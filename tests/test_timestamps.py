@@ -36,7 +36,15 @@ def test_text_with_a_zone(text: str, expected: str):
 
 @pytest.mark.parametrize(
     "text",
-    ["soon", "31.01.2026", "2026-02-30", "2026-01-31T25:00:00Z", "1712120310000", "20260131", "2026"],
+    [
+        "soon",
+        "31.01.2026",
+        "2026-02-30",
+        "2026-01-31T25:00:00Z",
+        "1712120310000",
+        "20260131",
+        "2026",
+    ],
 )
 def test_text_that_is_no_time(text: str):
     times = read_times(column(["2026-01-31T09:30:00Z", text]), "UTC")
@@ -99,7 +107,9 @@ def test_a_time_too_large_for_microseconds_is_out_of_range_too():
 
 
 def test_out_of_range_among_times_of_mixed_zones():
-    times = read_times(column(["1066-10-14", "2026-01-31T00:00:00Z", "2999-01-01T00:00:00Z"]), "UTC")
+    times = read_times(
+        column(["1066-10-14", "2026-01-31T00:00:00Z", "2999-01-01T00:00:00Z"]), "UTC"
+    )
     assert times.outside.tolist() == [0, 2]
 
 
@@ -141,3 +151,8 @@ def test_text_as_a_dictionary():
     times = read_times(texts, None)
     assert utc(times) == ["2026-01-31T00:00:00+00:00", None]
     assert times.unreadable.tolist() == [1]
+
+
+@pytest.mark.parametrize("seconds", [-1, 7_258_118_400])
+def test_the_first_times_out_of_range(seconds: int):
+    assert read_times(column([seconds], pa.timestamp("s", "UTC")), None).outside.tolist() == [0]

@@ -1,4 +1,4 @@
-"""Choosing: every recipe is tried on the earlier cuts; calibration and hand-off rule are fixed there too."""
+"""Choosing: every recipe is tried on the earlier cuts; they fix calibration and rule, too."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ Float64 = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Scored:
-    """Log-odds of snapshots by an estimator that never saw their leads; `row` says which snapshots."""
+    """Log-odds of snapshots by an estimator that never saw their leads; `row` says of which."""
 
     row: Int64
     log_odds: Float64
@@ -42,7 +42,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Choice:
-    """The recipe that was chosen, and its out-of-time log-odds on the choosing cuts, one item a cut."""
+    """The recipe that was chosen, and its out-of-time log-odds, one item a choosing cut."""
 
     recipe: Recipe
     candidates: tuple[Candidate, ...]
@@ -52,7 +52,10 @@ class Choice:
 
 
 def choose(study: Study) -> Choice:
-    """Choose on the earlier cuts: the blend within two paired standard errors of the best, else the best."""
+    """Choose on the earlier cuts; the leads that judge are not looked at.
+
+    Within two paired standard errors of the best recipe the best blend is taken, else the best.
+    """
     tasks = [(cut, half_life) for cut in study.choosing for half_life in recipes.HALF_LIVES_DAYS]
     tried: dict[Recipe, list[Scored]] = {}
     for found in in_parallel(study, _try_recipes, tasks):
@@ -105,7 +108,7 @@ def fix_rule(study: Study, scored: Sequence[Scored], fitted: Calibration) -> Rul
 def in_parallel(
     study: Study, task: Callable[..., Any], arguments: Sequence[tuple[Any, ...]]
 ) -> list[Any]:
-    """Run one task per fit on threads: every fit is single-threaded, since LightGBM's threads wait for one another busily."""
+    """Run one task per fit on threads; every fit is single-threaded (see `training.trees`)."""
     return Parallel(n_jobs=study.threads, prefer="threads")(
         delayed(task)(study, *each) for each in arguments
     )
@@ -138,7 +141,7 @@ def training_rows(study: Study, cut: Origin, half_life_days: float | None = None
 
 
 def _try_recipes(study: Study, cut: Origin, half_life: float | None) -> list[tuple[Recipe, Scored]]:
-    """The log-odds of every mix on the leads after a cut; both parts are fitted once."""
+    """Score the leads after a cut with every mix; both parts are fitted once."""
     rows = training_rows(study, cut, half_life)
     both = rows.fit("blend", study.seed)
     row = np.flatnonzero(cut.test)
@@ -149,7 +152,7 @@ def _try_recipes(study: Study, cut: Origin, half_life: float | None) -> list[tup
 def _losses(study: Study, scored: Sequence[Scored]) -> Float64:
     every, known = joined(scored), study.at_until
     row, probability = every.row, Calibration().probability(every.log_odds)
-    arrived = study.arrivals.at(known.follow_up_days[row])
+    arrived = study.arrivals_to_choose.at(known.follow_up_days[row])
     return evaluation.choosing_loss(probability, known.seen[row], known.matured[row], arrived)
 
 

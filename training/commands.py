@@ -1,4 +1,4 @@
-"""The commands of the data scientist: simulate, check, train, snapshots, models, promote and rollback."""
+"""The data scientist's commands: simulate, check, train, snapshots, models, promote, rollback."""
 
 import os
 import time
@@ -27,7 +27,8 @@ Until = Annotated[
     str | None, typer.Option("--until", help="When the export was made; default: its newest time.")
 ]
 Horizon = Annotated[
-    int | None, typer.Option("--horizon-days", min=1, help="Days within which a win counts.")
+    int | None,
+    typer.Option("--horizon-days", min=1, max=3_650, help="Days within which a win counts."),
 ]
 Seed = Annotated[int, typer.Option("--seed", min=0)]
 Registry = Annotated[
@@ -49,9 +50,8 @@ def simulate(
     from training import simulator
 
     simulator.write(simulator.simulate(leads, months, seed, scenario), out)
-    terminal.say(
-        f"wrote {out}/leads.parquet, events.parquet, outcomes.parquet, truth.parquet and leadqual.toml"
-    )
+    tables = "leads.parquet, events.parquet, outcomes.parquet, truth.parquet"
+    terminal.say(f"wrote {out}/{tables} and leadqual.toml")
     terminal.say(
         f"next: leadqual train --leads {out}/leads.parquet --events {out}/events.parquet "
         f"--outcomes {out}/outcomes.parquet --config {out}/leadqual.toml --output model"
@@ -83,13 +83,15 @@ def check(
     horizon = suggest(from_tables(tables)) if usable and outcomes else None
     if as_json:
         terminal.answer(
-            {"findings": [asdict(found) for found in tables.findings], "horizon": horizon and asdict(horizon)}
+            {
+                "findings": [asdict(found) for found in tables.findings],
+                "horizon": horizon and asdict(horizon),
+            }
         )
     else:
         terminal.findings(tables.findings)
-        terminal.say(
-            f"{len(tables.findings)} findings, {sum(f.severity == 'error' for f in tables.findings)} errors"
-        )
+        errors = sum(found.severity == "error" for found in tables.findings)
+        terminal.say(f"{len(tables.findings)} findings, {errors} errors")
         if horizon:
             terminal.say(horizon.reason)
     if not usable:
@@ -119,7 +121,10 @@ def train(
     registry: Registry = DEFAULT_URI,
     as_json: AsJson = False,
 ) -> None:
-    """Learn from a CRM's history: choose a recipe, judge it on later leads, and ship it fitted on everything."""
+    """Learn from a CRM's history.
+
+    A recipe is chosen, judged on later leads, and shipped fitted once more on everything.
+    """
     from training import report
     from training.learning import STAGES, learn
 
@@ -161,16 +166,20 @@ def snapshots(
     horizon_days: Horizon = None,
     timezone: Timezone = None,
 ) -> None:
-    """Write the learning table (lead, as_of, features, label, weight) as Parquet, for work outside."""
+    """Write the learning table (lead, as_of, features, label, weight) for work outside."""
     import pyarrow.parquet as pq
 
-    from features.whole_file import whole_file
     from training.study import learning_table
 
     settings = _config(config, horizon_days)
     table = learning_table(_crm(leads, events, outcomes, settings, until, timezone, None), settings)
-    with whole_file(output) as staged:
+    output.parent.mkdir(parents=True, exist_ok=True)
+    staged = output.with_name(f".{output.name}.{os.getpid()}.part")
+    try:
         pq.write_table(table, staged)
+        staged.replace(output)
+    finally:
+        staged.unlink(missing_ok=True)
     terminal.say(f"wrote {output}: {table.num_rows:,} snapshots, {table.num_columns} columns")
 
 
@@ -271,9 +280,8 @@ def _crm(
         reject_file=reject_file,
     )
     if until is None:
-        terminal.say(
-            f"--until is not given: the newest time in the tables is taken, {moments.iso(tables.until_us)}"
-        )
+        newest = moments.iso(tables.until_us)
+        terminal.say(f"--until is not given: the newest time in the tables is taken, {newest}")
     return from_tables(tables)
 
 
@@ -289,7 +297,8 @@ def _register(
     params = {"horizon_days": settings.label.horizon_days, "recipe": report["chosen"]}
     version = register(folder, name, uri=registry, metrics=metrics, params=params)
     terminal.say(
-        f"registered as {name} version {version.version}, the challenger; `leadqual promote {name}` makes it the champion"
+        f"registered as {name} version {version.version}, the challenger; "
+        f"`leadqual promote {name}` makes it the champion"
     )
     return asdict(version)
 

@@ -1,44 +1,42 @@
-"""`leadqual.toml`, frozen: what a training run is told beside its tables; the service's settings are not here."""
+"""`leadqual.toml`, frozen: what a training run is told; the service's settings are not here."""
 
 import difflib
 import tomllib
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    PositiveFloat,
-    PositiveInt,
-    ValidationError,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
 from features.catalogue import SALES_TYPES
 from features.matrix import WINDOWS_DAYS
 
+MOST_DAYS = 3_650
+
+Age = Annotated[float, Field(ge=0, le=MOST_DAYS)]
+Window = Annotated[float, Field(gt=0, le=MOST_DAYS)]
+
 
 class ConfigError(ValueError):
-    """A `leadqual.toml` that cannot be used: the message names the key, what it got and what it expects."""
+    """A `leadqual.toml` that cannot be used: the message names the key, what it got and expects."""
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Label(_Section):
     """What counts as won, and within how many days."""
 
-    horizon_days: PositiveInt = 90
+    horizon_days: Annotated[int, Field(strict=True, gt=0, le=MOST_DAYS)] = 90
     strategy: Literal["ipcw"] = "ipcw"
 
 
 class SnapshotGrid(_Section):
     """At which moments a lead is looked at; neither: chosen from the data, and said."""
 
-    ages_days: tuple[Annotated[float, Field(ge=0)], ...] | None = None
-    every_days: PositiveFloat | None = None
+    ages_days: Annotated[tuple[Age, ...], Field(min_length=1)] | None = None
+    every_days: Annotated[float, Field(ge=1, le=MOST_DAYS)] | None = None
 
     @model_validator(mode="after")
     def _one_of_both(self) -> "SnapshotGrid":
@@ -52,7 +50,7 @@ class Features(_Section):
 
     exclude: tuple[str, ...] = ()
     sensitive: tuple[str, ...] = ()
-    windows_days: Annotated[tuple[PositiveFloat, ...], Field(min_length=1)] = WINDOWS_DAYS
+    windows_days: Annotated[tuple[Window, ...], Field(min_length=1)] = WINDOWS_DAYS
 
     @model_validator(mode="after")
     def _ascending(self) -> "Features":
@@ -69,10 +67,10 @@ class Events(_Section):
 
 
 class RuleChoice(_Section):
-    """The hand-off rule; without `capacity_per_week` it is unstated, and the best fifth is handed off."""
+    """The hand-off rule; without `capacity_per_week` it is unstated: the best fifth."""
 
     kind: Literal["capacity"] = "capacity"
-    capacity_per_week: PositiveInt | None = None
+    capacity_per_week: Annotated[int, Field(strict=True, gt=0)] | None = None
 
 
 class Config(_Section):
@@ -103,7 +101,7 @@ NOT_YET = {
     "rule.value": "the value rule",
     "rule.cost": "the value rule",
 }
-"""Keys that are reserved and that this version does not act on: refused, so that nobody relies on them."""
+"""Reserved keys that this version does not act on: refused, so that nobody relies on them."""
 
 
 def read(path: Path | None) -> Config:
@@ -125,21 +123,22 @@ def read(path: Path | None) -> Config:
     try:
         return Config.model_validate(raw)
     except ValidationError as error:
-        lines = "\n".join(
-            f"  {_explain(item['loc'], item['msg'], item['type'])}" for item in error.errors()
-        )
+        lines = "\n".join(f"  {_explain(item)}" for item in error.errors())
         raise ConfigError(
             f"{path}: {error.error_count()} key(s) cannot be used\n{lines}"
         ) from error
 
 
-def _explain(where: tuple[int | str, ...], message: str, kind: str) -> str:
+def _explain(found: ErrorDetails) -> str:
+    where = found["loc"]
     key = ".".join(str(part) for part in where)
     for reserved, purpose in NOT_YET.items():
         if key == reserved or key.startswith(f"{reserved}."):
             return f"{key}: {purpose} is not in this version: remove the key"
-    if kind != "extra_forbidden":
-        return f"{key}: {message}"
+    if found["type"] == "value_error":
+        return f"{key}: {found['ctx']['error']}"
+    if found["type"] != "extra_forbidden":
+        return f"{key}: {found['msg']}, got {found['input']!r}"
     near = difflib.get_close_matches(str(where[-1]), _known(where[:-1]), n=1)
     return f"{key}: unknown key" + (
         f", did you mean {near[0]}?" if near else f"; known: {', '.join(_known(where[:-1]))}"

@@ -1,17 +1,20 @@
-"""A CRM's history as a training run sees it: leads, their events and their outcomes as arrays; nothing is learned here."""
+"""A CRM's history as a training run sees it: leads, events and outcomes as arrays; no learning."""
 
 import hashlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from features.contract import Finding
-from features.history import Int64, from_arrow
+from features.history import Codes, Int64, from_arrow
 from features.matrix import Leads, leads_from_arrow
 from features.readers import Tables
+from features.relations import NO_LEAD
 from training.snapshots import Outcomes
 
 
@@ -26,7 +29,7 @@ class Crm:
     leads : Leads
     outcomes : Outcomes
     until_us : int
-        The moment of the export: nothing after it is looked at.
+        The moment of the export: nothing is in here that was not known then.
     findings : tuple of Finding
         What the readers found.
     """
@@ -52,60 +55,90 @@ class Crm:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of the content, whatever order the events came in."""
-        history, outcomes = self.leads.history, self.outcomes
-        order = np.lexsort((outcomes.won, outcomes.closed_us, outcomes.lead))
-        whole = hashlib.sha256(repr((history.types, history.channels, self.until_us)).encode())
-        for column in (
-            history.ptr,
-            history.occurred_us,
-            history.known_us,
-            history.type_code,
-            history.channel_code,
-        ):
-            whole.update(column.tobytes())
-        whole.update(history.value.tobytes())
-        for column in (outcomes.lead, outcomes.closed_us, outcomes.known_us, outcomes.won):
-            whole.update(column[order].tobytes())
-        for name in self.table.column_names:
-            whole.update(repr((name, str(self.table[name].type))).encode())
-            whole.update(_content(self.table[name]))
+        """SHA-256 of the content, whatever order events and outcomes came in."""
+        whole = hashlib.sha256(str(self.until_us).encode())
+        for part in (*self._engagement(), *self._closes(), *self._records()):
+            whole.update(part)
         return whole.hexdigest()
+
+    def _engagement(self) -> Iterator[bytes]:
+        history = self.leads.history
+        yield from (history.ptr.tobytes(), history.occurred_us.tobytes())
+        yield from (history.known_us.tobytes(), history.value.tobytes())
+        yield from _named(history.type_code, history.types)
+        yield from _named(history.channel_code, history.channels)
+
+    def _closes(self) -> Iterator[bytes]:
+        known = self.outcomes
+        order = np.lexsort((known.won, known.known_us, known.closed_us, known.lead))
+        yield from (known.lead[order].tobytes(), known.closed_us[order].tobytes())
+        yield from (known.known_us[order].tobytes(), known.won[order].tobytes())
+
+    def _records(self) -> Iterator[bytes]:
+        for name in self.table.column_names:
+            yield repr((name, str(self.table[name].type))).encode()
+            yield _content(self.table[name])
 
 
 def from_tables(tables: Tables) -> Crm:
-    """Bring tables that keep the contract into arrays; events and outcomes of unknown leads are left out (and counted there)."""
-    history = from_arrow(tables.events, tables.event_segment, tables.leads.num_rows)
+    """Bring tables that keep the contract into arrays.
+
+    Rows of after ``tables.until_us``, and rows that became known after it, are left out: the model
+    and its digest are what they would have been on that day. So are events and outcomes of unknown
+    leads. The readers count both.
+    """
+    created = _by(tables.leads, ("created_at",), tables.until_us)
+    leads = tables.leads if created.all() else tables.leads.filter(pa.array(created))
+    row = np.append(np.where(created, np.cumsum(created) - 1, NO_LEAD), NO_LEAD)
+    events, segment = _cut(tables.events, row[tables.event_segment], "occurred_at", tables.until_us)
+    history = from_arrow(events, segment, leads.num_rows)
     return Crm(
-        tables.leads,
-        leads_from_arrow(tables.leads, history),
-        _outcomes(tables.outcomes, tables.leads),
+        leads,
+        leads_from_arrow(leads, history),
+        _outcomes(tables, row),
         tables.until_us,
         tables.findings,
     )
 
 
-def _outcomes(table: pa.Table | None, leads: pa.Table) -> Outcomes:
-    if table is None:
+def _outcomes(tables: Tables, row: Int64) -> Outcomes:
+    if tables.outcomes is None:
         nothing = np.empty(0, np.int64)
         return Outcomes(nothing, nothing, nothing, np.empty(0, np.bool_))
-    lead = (
-        pc.fill_null(pc.index_in(table["lead_id"], leads["lead_id"]), -1)
-        .to_numpy()
-        .astype(np.int64)
-    )
-    closed = _micros(table["closed_at"])
-    known = closed
-    if "recorded_at" in table.column_names:
-        known = np.maximum(closed, _micros(table["recorded_at"]))
-    ours = lead >= 0
-    won = pc.equal(table["outcome"], "won").to_numpy(zero_copy_only=False)
+    closes, lead = _cut(tables.outcomes, row[tables.outcome_segment], "closed_at", tables.until_us)
+    closed = known = _micros(closes["closed_at"])
+    if "recorded_at" in closes.column_names:
+        known = np.maximum(closed, _micros(closes["recorded_at"]))
+    won = pc.equal(closes["outcome"], "won").to_numpy()
+    ours = lead != NO_LEAD
     return Outcomes(lead[ours], closed[ours], known[ours], won[ours])
+
+
+def _cut(table: pa.Table, lead: Int64, happened: str, until_us: int) -> tuple[pa.Table, Int64]:
+    """Leave out what was not known at a moment; `lead` is the row of the leads of each row."""
+    known = _by(table, (happened, "recorded_at"), until_us)
+    return (table, lead) if known.all() else (table.filter(pa.array(known)), lead[known])
+
+
+def _by(table: pa.Table, times: Sequence[str], until_us: int) -> npt.NDArray[np.bool_]:
+    """Tell which rows have none of their times after a moment; an empty time is not."""
+    until = pa.scalar(until_us, pa.timestamp("us", "UTC"))
+    given = [name for name in times if name in table.column_names]
+    within = [pc.less_equal(table[name], until) for name in given]
+    masks = [pc.fill_null(mask, True).to_numpy() for mask in within]
+    return np.logical_and.reduce(masks, dtype=np.bool_)
+
+
+def _named(codes: Codes, names: Sequence[str]) -> Iterator[bytes]:
+    """Give codes and what they mean, whatever further names are known."""
+    used = np.flatnonzero(np.bincount(codes))
+    yield repr([names[code] for code in used.tolist() if code < len(names)]).encode()
+    yield np.searchsorted(used, codes).astype(np.uint16).tobytes()
 
 
 def _micros(column: pa.ChunkedArray) -> Int64:
     stamps = column.cast(pa.timestamp("us", "UTC")).cast(pa.int64())
-    return pc.fill_null(stamps, np.iinfo(np.int64).min).to_numpy()  # type: ignore[no-any-return]
+    return pc.fill_null(stamps, np.iinfo(np.int64).min).to_numpy()
 
 
 def _content(column: pa.ChunkedArray) -> bytes:
@@ -114,4 +147,4 @@ def _content(column: pa.ChunkedArray) -> bytes:
     batch = pa.table({"column": plain.combine_chunks()}).combine_chunks()
     with pa.ipc.new_stream(sink, batch.schema) as stream:
         stream.write_table(batch)
-    return sink.getvalue().to_pybytes()  # type: ignore[no-any-return]
+    return sink.getvalue().to_pybytes()

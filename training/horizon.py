@@ -24,7 +24,8 @@ class Horizon:
 def suggest(crm: Crm) -> Horizon:
     """Suggest the shortest round number of days by which nine of ten wins have come, from creation.
 
-    Young leads have only had time for quick wins, so the share is that of the reverse-time product limit.
+    Young leads have only had time for quick wins: the share is that of the reverse-time product
+    limit.
     """
     won, outcomes = crm.outcomes.won, crm.outcomes
     created = crm.leads.created_us
@@ -32,10 +33,12 @@ def suggest(crm: Crm) -> Horizon:
     np.minimum.at(first, outcomes.lead[won], outcomes.known_us[won])
     winners = np.flatnonzero((first <= crm.until_us) & (first >= created))
     if len(winners) < WINS_TO_SUGGEST:
-        return Horizon(None, f"no horizon can be suggested: {len(winners)} wins, {WINS_TO_SUGGEST} are needed")
+        facts = f"{len(winners)} wins, {WINS_TO_SUGGEST} are needed"
+        return Horizon(None, f"no horizon can be suggested: {facts}")
     delay = (first[winners] - created[winners]) / DAY_US
     curve = delay_curve(delay, (crm.until_us - created[winners]) / DAY_US)
     by = dict(zip(ROUND_DAYS, curve.at(ROUND_DAYS).tolist(), strict=True))
     days = next((day for day, share in by.items() if share >= SHARE), ROUND_DAYS[-1])
     steps = ", ".join(f"{share:.0%} by day {day}" for day, share in by.items() if day <= days)
-    return Horizon(days, f"suggested: --horizon-days {days}; of the wins have come, counted from creation: {steps}")
+    facts = f"of the wins have come, counted from creation: {steps}"
+    return Horizon(days, f"suggested: --horizon-days {days}; {facts}")

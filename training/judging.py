@@ -1,4 +1,4 @@
-"""Judging: the chosen recipe and the baselines on the leads after the later cuts; figures are made of it elsewhere."""
+"""Judging: the chosen recipe and the baselines on the leads after the later cuts; no figures."""
 
 from dataclasses import dataclass
 
@@ -19,7 +19,7 @@ Float64 = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Judged:
-    """Out-of-time probabilities on the judging cuts, of the chosen recipe and of the baselines, row for row."""
+    """Out-of-time probabilities on the judging cuts, of recipe and baselines, row for row."""
 
     scored: tuple[Scored, ...]
     row: Int64
@@ -28,7 +28,7 @@ class Judged:
 
 
 def judge(study: Study, choice: Choice) -> Judged:
-    """Fit the chosen recipe at the later cuts and score the leads after them, beside the baselines."""
+    """Fit the recipe and the baselines at the later cuts, and score the leads after them."""
     found = in_parallel(study, _judge_cut, [(cut, choice.recipe) for cut in study.judging])
     scored, beside = [each[0] for each in found], [each[1] for each in found]
     every = joined(scored)
@@ -72,8 +72,8 @@ def _baselines(
 def _odoo(study: Study, spec: FeatureSpec, cut: Origin, row: Int64) -> Float64:
     """Odoo's naive Bayes, from the leads closed by the cut."""
     chosen = [a for a in spec.attributes if a.kind == "category"]
-    codes = encode(study.crm.leads.columns, chosen, len(study.crm.leads))
-    codes = np.where(np.isnan(codes), -1, codes).astype(np.int64)
+    encoded = encode(study.crm.leads.columns, chosen, len(study.crm.leads))
+    codes = np.where(np.isnan(encoded), -1, encoded).astype(np.int64)
     outcomes = study.crm.outcomes
     trained = np.unique(study.snapshots.lead[cut.train])
     closed = (outcomes.known_us <= cut.cut_us) & np.isin(outcomes.lead, trained)

@@ -1,4 +1,4 @@
-"""Learning: choose the recipe on earlier cuts, judge it on later leads, ship it fitted on everything."""
+"""Learning: choose the recipe on earlier cuts, judge it on later leads, ship it fitted on all."""
 
 import time
 import warnings
@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from sklearn.exceptions import ConvergenceWarning
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from features.contract import Finding
 from training.choosing import choose
@@ -14,6 +15,7 @@ from training.config import Config
 from training.crm import Crm
 from training.judging import judge
 from training.labels import TooLittleHistory
+from training.origins import WINS_TO_JUDGE
 from training.report import content
 from training.scorer import LeadScorer
 from training.shipping import ship
@@ -31,7 +33,7 @@ STAGES = (
 
 @dataclass(frozen=True)
 class Learned:
-    """What a training run gives: the scorer that is shipped, the report, and what was found in the tables."""
+    """What a training run gives: the scorer that is shipped, the report, and the findings."""
 
     scorer: LeadScorer
     report: dict[str, Any]
@@ -47,7 +49,7 @@ def learn(
     threads: int = 1,
     stage: Callable[[str], None] = lambda name: None,
 ) -> Learned:
-    """Choose a recipe, judge it, and ship it fitted once more on everything known at ``crm.until_us``.
+    """Choose a recipe, judge it, and ship it fitted once more on all known at ``crm.until_us``.
 
     Raises
     ------
@@ -59,7 +61,9 @@ def learn(
     study = prepare(crm, config, seed=seed, threads=threads)
     if study.roles.weak and not allow_weak:
         raise TooLittleHistory(_too_weak(study))
-    with warnings.catch_warnings():  # here, since the filters are those of all threads
+    # Here, since both are settings of the whole process. BLAS's threads wait for one another
+    # busily, and where there are more of them they add up in another order.
+    with threadpool_limits(1, user_api="blas"), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # the last steps change nothing later
         return _learn(study, clock)
 
@@ -101,6 +105,7 @@ class Stopwatch:
 
 def _too_weak(study: Study) -> str:
     return (
-        f"too little history to judge a model: {study.roles.seen_wins} leads created after the first cut were seen to win, "
-        "at least 30 are needed; export a longer history, or train with --allow-weak and promise nothing"
+        f"too little history to judge a model: {study.roles.seen_wins} leads created after the "
+        f"first cut were seen to win, at least {WINS_TO_JUDGE} are needed; export a longer "
+        "history, or train with --allow-weak and promise nothing"
     )

@@ -18,8 +18,7 @@ from mlflow.pyfunc.model import PythonModel
 from features.history import from_rows
 from features.matrix import Leads
 from features.moments import to_us
-from training.handoff import DECISIONS, GRADES
-from training.scorer import LeadScorer
+from training.scorer import DECISIONS, GRADES, LeadScorer
 
 
 class RawLeads(PythonModel):

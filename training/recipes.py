@@ -1,4 +1,4 @@
-"""Recipes: scorecard, small trees and their blend, from rows with weights to log-odds; how they are chosen is not here."""
+"""Recipes: scorecard, small trees and their blend, from weighted rows to log-odds; no choosing."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -96,7 +96,7 @@ def fit(
     seed: int,
     threads: int = 1,
 ) -> Estimator:
-    """Fit both parts on rows with weight above 0; `y` is 0 or 1. The mix is the blend until `mixed` says otherwise."""
+    """Fit both parts on rows with weight above 0; `y` is 0 or 1. The mix is the blend at first."""
     used = weight > 0
     X, y, weight = X[used], y[used], weight[used]
     card, forest = Parallel(n_jobs=threads, prefer="threads")(
@@ -111,11 +111,11 @@ def fit(
 def importance(
     as_of_us: npt.NDArray[np.int64], cut_us: int, half_life_days: float | None
 ) -> Float64:
-    """Weigh rows by their age at the cut: half as much for every `half_life_days`, all alike without.
+    """Weigh rows by their age at the cut: half for every `half_life_days`, all alike without.
 
     >>> importance(np.array([0, 86_400_000_000]), 86_400_000_000, 1.0).tolist()
     [0.5, 1.0]
     """
     if half_life_days is None:
         return np.ones(len(as_of_us))
-    return 0.5 ** ((cut_us - as_of_us) / (half_life_days * DAY_US))  # type: ignore[no-any-return]
+    return 0.5 ** ((cut_us - as_of_us) / (half_life_days * DAY_US))

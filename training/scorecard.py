@@ -1,4 +1,4 @@
-"""The scorecard: a regularised logistic regression on quantile bins, read off tables when it predicts."""
+"""The scorecard: a regularised logistic regression on quantile bins, predicting from tables."""
 
 from typing import Any
 
@@ -13,13 +13,16 @@ MOST_STEPS = 100
 
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
+Int32 = npt.NDArray[np.int32]
+Int64 = npt.NDArray[np.int64]
 
 
 class Scorecard(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """An additive model: every feature gives the points of the bin that its value falls into.
 
-    A number has about `bins` bins between quantiles of the training rows, a category one per code, and
-    missing (NaN) is a bin of its own, so nothing runs away outside the range that was seen.
+    A number has about `bins` bins between quantiles of the training rows, a category one per code,
+    and missing (NaN) is a bin of its own, so nothing runs away outside the range that was seen. A
+    bin that no training row fell into has 0 points.
 
     Parameters
     ----------
@@ -33,7 +36,8 @@ class Scorecard(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     Attributes
     ----------
     edges_ : float32 [e]
-        The upper edges of the bins of all features, one after the other; a value v falls into the first bin with v <= edge.
+        The upper edges of the bins of all features, one after the other; a value v falls into the
+        first bin with v <= edge.
     start_ : int64 [features + 1]
         The edges of feature j are ``edges_[start_[j]:start_[j + 1]]``.
     points_ : float64 [e + 2 * features]
@@ -76,9 +80,26 @@ class Scorecard(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.center_ = self.points_[chosen].mean(axis=0)
         return self
 
+    @property
+    def width(self) -> int:
+        """The number of features it was fitted to.
+
+        Raises
+        ------
+        ValueError
+            The fitted tables contradict each other.
+        """
+        features = len(self.start_) - 1
+        if len(self.edges_) != self.start_[-1] or (np.diff(self.start_) < 0).any():
+            raise ValueError("the edges of the scorecard's bins contradict each other")
+        if len(self.points_) != len(self.edges_) + 2 * features or len(self.center_) != features:
+            raise ValueError("the scorecard has not as many points as bins")
+        return features
+
     def decision_function(self, X: Float32) -> Float64:
         """Return the log-odds, float64 [rows]."""
-        return _log_odds(X, self.edges_, self.start_, self.points_, self.intercept_)  # type: ignore[no-any-return]
+        self._check(X)
+        return _log_odds(X, self.edges_, self.start_, self.points_, self.intercept_)
 
     def predict_proba(self, X: Float32) -> Float64:
         """Return the probabilities of 0 and 1, float64 [rows, 2]."""
@@ -86,8 +107,18 @@ class Scorecard(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return np.column_stack([1.0 - p, p])
 
     def contributions(self, X: Float32) -> Float64:
-        """Return points above the average lead's, float64 [rows, features]; they and a constant add up to the log-odds."""
-        return self.points_[_bins(X, self.edges_, self.start_)] - self.center_  # type: ignore[no-any-return]
+        """Return points above the average row's, float64 [rows, features].
+
+        They and a constant add up to the log-odds.
+        """
+        self._check(X)
+        return self.points_[_bins(X, self.edges_, self.start_)] - self.center_
+
+    def _check(self, X: Float32) -> None:
+        if X.shape[1] != len(self.start_) - 1:
+            raise ValueError(
+                f"the scorecard knows {len(self.start_) - 1} features, got rows of {X.shape}"
+            )
 
     def __sklearn_tags__(self) -> Any:
         """Tell scikit-learn that NaN is welcome."""
@@ -102,13 +133,13 @@ def _edges(column: Float32, bins: int, category: bool) -> Float32:
     if not len(present):
         return np.empty(0, np.float32)
     if category:
-        return np.unique(present)[:-1]
+        return np.arange(present.max(), dtype=np.float32)  # a bin for each code, seen or not
     edges = np.unique(np.quantile(present, np.linspace(0, 1, bins + 1)[:-1], method="lower"))
     return edges[edges < present.max()]
 
 
-@nb.njit(cache=True, nogil=True, inline="always")  # type: ignore[untyped-decorator]
-def _bin(value, edges, start, j):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+@nb.njit(cache=True, nogil=True, inline="always")
+def _bin(value: float, edges: Float32, start: Int64, j: int) -> int:
     """Which entry of `points_` a value takes."""
     base = start[j] + 2 * j
     if np.isnan(value):
@@ -123,8 +154,8 @@ def _bin(value, edges, start, j):  # type: ignore[no-untyped-def]  # noqa: ANN00
     return base + 1 + low - start[j]
 
 
-@nb.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _bins(X, edges, start):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+@nb.njit(cache=True, nogil=True)
+def _bins(X: Float32, edges: Float32, start: Int64) -> Int32:
     out = np.empty(X.shape, np.int32)
     for i in range(X.shape[0]):
         for j in range(X.shape[1]):
@@ -132,8 +163,10 @@ def _bins(X, edges, start):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN
     return out
 
 
-@nb.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _log_odds(X, edges, start, points, intercept):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+@nb.njit(cache=True, nogil=True)
+def _log_odds(
+    X: Float32, edges: Float32, start: Int64, points: Float64, intercept: float
+) -> Float64:
     out = np.empty(X.shape[0])
     for i in range(X.shape[0]):
         total = intercept

@@ -1,8 +1,7 @@
-"""LeadScorer: the one place that turns a lead's history into a score and a decision, and the artifact that holds it."""
+"""LeadScorer: from a lead's history to its score and decision; and the artifact that holds it."""
 
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,6 +20,7 @@ from features.history import DAY_US, Int64, from_rows
 from features.matrix import FeatureSpec, Leads
 from training import handoff, reasons
 from training.calibration import Calibration
+from training.forest import ForestError
 from training.handoff import DECISIONS as DECISIONS
 from training.handoff import GRADES as GRADES
 from training.handoff import Rule
@@ -33,7 +33,8 @@ FORMAT = 1
 MANIFEST = "manifest.json"
 FILES = ("estimator.skops", "trees.txt", "reference.json")
 TRUSTED_TYPES = ["training.scorecard.Scorecard"]
-CANARY_TOLERANCE = 1e-9
+CANARIES, CANARY_TOLERANCE = 5, 1e-9
+RETRAIN = "retrain with `leadqual train`, or use the version of leadqual that trained it"
 
 WHYS = (
     "score_reaches_threshold",
@@ -50,7 +51,7 @@ Codes = npt.NDArray[np.uint8]
 
 
 class ArtifactError(RuntimeError):
-    """An artifact that must not be used: the message says what is wrong with it and what to do next."""
+    """An artifact that must not be used: the message says what is wrong and what to do next."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,8 @@ class Scores:
     score : float64 [r]
         Probability of a win within the horizon; NaN where the lead is not scored.
     percentile : float64 [r]
-        Share (0 to 100) of the leads the model was calibrated on that score no higher; NaN with the score.
+        Share (0 to 100) of the leads the model was calibrated on that score no higher; NaN with the
+        score.
     grade : uint8 [r]
         Index into ``handoff.GRADES``.
     decision : uint8 [r]
@@ -87,7 +89,7 @@ class Scores:
 
 @dataclass(frozen=True)
 class Card:
-    """What is known of a model beside its fitted parts: it goes into the manifest and to whoever asks.
+    """What is known of a model beside its fitted parts, for the manifest and for whoever asks.
 
     Attributes
     ----------
@@ -96,7 +98,8 @@ class Card:
         ISO 8601, UTC: the moment up to which it learned.
     recipe : str
     metrics, config, data, versions : dict
-        Figures with intervals, the configuration, rows and digest of the tables, versions of the libraries.
+        Figures with intervals, the configuration, rows and digest of the tables, versions of the
+        libraries.
     """
 
     horizon_days: int
@@ -119,7 +122,8 @@ class LeadScorer:
     calibration : Calibration
     rule : Rule
     reference : dict
-        ``scores``: sorted out-of-time scores that percentiles refer to; ``features``: histograms for monitoring.
+        ``scores``: sorted out-of-time scores that percentiles refer to; ``features``: histograms
+        for monitoring.
     card : Card
     name, version : str
         As the registry calls it.
@@ -190,7 +194,7 @@ class LeadScorer:
     def explain(
         self, leads: Leads, as_of_us: Int64, rows: npt.NDArray[np.integer], language: str = "en"
     ) -> list[tuple[Reason, ...]]:
-        """Give the reasons for the scores of some rows: what each concept adds to the calibrated log-odds.
+        """Give the reasons for some rows: what each concept adds to the calibrated log-odds.
 
         Parameters
         ----------
@@ -206,7 +210,10 @@ class LeadScorer:
         return reasons.reasons(self.spec, X, added, leads, rows, as_of_us[rows], language)
 
     def save(self, folder: Path) -> "LeadScorer":
-        """Write the artifact into a new folder, whole or not at all, and return the scorer with its digest."""
+        """Write the artifact, whole or not at all, and return the scorer with its digest.
+
+        An artifact that lies in the folder already is replaced; other files there are left alone.
+        """
         folder.parent.mkdir(parents=True, exist_ok=True)
         staged = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
         try:
@@ -225,7 +232,10 @@ class LeadScorer:
         name: str = "leadqual",
         version: str = "local",
     ) -> "LeadScorer":
-        """Open an artifact: format, digests and types are checked, and its canaries scored again, before it is returned.
+        """Open an artifact.
+
+        Its format, digests and types are checked, and its canaries scored again, before it is
+        returned.
 
         Raises
         ------
@@ -236,8 +246,9 @@ class LeadScorer:
         digest = hashlib.sha256(raw).hexdigest()
         if expect_digest and digest != expect_digest.removeprefix("sha256:").lower():
             raise ArtifactError(
-                f"{folder} has the digest {digest}, expected {expect_digest}: it is another model than the pinned one; "
-                "score with the model that was pinned, or pin this one after checking where it comes from"
+                f"{folder} has the digest {digest}, expected {expect_digest}: it is another model "
+                "than the pinned one; score with the model that was pinned, or pin this one after "
+                "checking where it comes from"
             )
         manifest = _parse(raw, folder)
         parts = {name: _checked(folder, name, manifest["files"]) for name in FILES}
@@ -253,12 +264,14 @@ class LeadScorer:
                 version,
                 digest,
             )
-        except (KeyError, TypeError, ValueError) as error:
+            scorer._check_features(folder, manifest["features"])
+            scorer._check_reference()
+            scorer._check_canaries(folder, manifest["canaries"])
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
             raise ArtifactError(
-                f"{folder / MANIFEST} lacks or misnames something ({error}): retrain with `leadqual train`"
+                f"{folder / MANIFEST} lacks or misnames something ({error!r}): retrain with "
+                "`leadqual train`"
             ) from error
-        scorer._check_features(folder)
-        scorer._check_canaries(folder, manifest["canaries"])
         return scorer
 
     def _write(self, folder: Path) -> str:
@@ -289,21 +302,30 @@ class LeadScorer:
             {**canary, "score": float(value)} for canary, value in zip(canaries, score, strict=True)
         ]
 
-    def _check_features(self, folder: Path) -> None:
-        fitted = self.estimator.trees.booster.num_feature()
-        if not fitted == len(self.estimator.scorecard.start_) - 1 == len(self.spec.names):
+    def _check_features(self, folder: Path, saved: Sequence[str]) -> None:
+        trees, card = self.estimator.trees.booster.num_feature(), self.estimator.scorecard.width
+        ours = self.spec.names
+        if tuple(saved) != ours or not trees == card == len(ours):
+            other = ", ".join(sorted({*saved} ^ {*ours})[:3]) or "none"
             raise ArtifactError(
-                f"{folder} was saved with {fitted} features, this code computes {len(self.spec.names)}: "
-                "retrain with `leadqual train`, or use the version of leadqual that trained it"
+                f"{folder} was saved with {len(saved)} features, its trees know {trees} and its "
+                f"scorecard {card}; this code computes {len(ours)} (only on one side: {other}): "
+                f"{RETRAIN}"
             )
 
+    def _check_reference(self) -> None:
+        if not len(self._reference_scores):
+            raise ValueError("no scores that percentiles could refer to")
+
     def _check_canaries(self, folder: Path, canaries: list[dict[str, Any]]) -> None:
+        if len(canaries) != CANARIES:
+            raise ArtifactError(f"{folder} has no {CANARIES} canary leads to check it: {RETRAIN}")
         for was, now in zip(canaries, self._canary_scores(canaries), strict=True):
             if not abs(was["score"] - now["score"]) <= CANARY_TOLERANCE:
                 raise ArtifactError(
-                    f"{folder} scores its canary lead {was['lead_id']} {now['score']:.12f}, it was saved with "
-                    f"{was['score']:.12f}: this code computes another model than was trained; retrain with "
-                    "`leadqual train`, or use the version of leadqual that trained it"
+                    f"{folder} scores its canary lead {was['lead_id']} {now['score']:.12f}, it was "
+                    f"saved with {was['score']:.12f}: this code computes another model than was "
+                    f"trained; {RETRAIN}"
                 )
 
     def _abstained(
@@ -330,7 +352,7 @@ class LeadScorer:
 def _suppressions(
     suppress: Sequence[str | None] | None,
 ) -> tuple[npt.NDArray[np.bool_] | None, npt.NDArray[np.int32], tuple[str, ...]]:
-    """Give the rows that are suppressed, None for none, and why: as indices into `WHYS` and more."""
+    """Give the rows that are suppressed, None for none, and why: indices into `WHYS` and more."""
     if suppress is None:
         return None, np.empty(0, np.int32), WHYS
     whys = (*WHYS, *sorted({reason for reason in suppress if reason} - set(WHYS)))
@@ -344,11 +366,11 @@ def _json(content: Mapping[str, Any]) -> str:
 
 
 def _replace(staged: Path, folder: Path) -> None:
-    """Move the files of a finished artifact into place; the manifest comes last, so that a torn one never loads."""
+    """Move a finished artifact into place; the manifest comes last: a torn one never loads."""
     folder.mkdir(exist_ok=True)
     (folder / MANIFEST).unlink(missing_ok=True)
     for name in (*FILES, MANIFEST):
-        os.replace(staged / name, folder / name)
+        (staged / name).replace(folder / name)
 
 
 def _read(folder: Path, name: str) -> bytes:
@@ -356,7 +378,8 @@ def _read(folder: Path, name: str) -> bytes:
         return (folder / name).read_bytes()
     except OSError as error:
         raise ArtifactError(
-            f"{folder / name} cannot be read ({error.strerror}): --model must name a folder that `leadqual train` wrote"
+            f"{folder / name} cannot be read ({error.strerror}): --model must name a folder that "
+            "`leadqual train` wrote"
         ) from error
 
 
@@ -370,10 +393,10 @@ def _parse(raw: bytes, folder: Path) -> dict[str, Any]:
         ) from error
     if known != FORMAT or not isinstance(files, dict):
         raise ArtifactError(
-            f"{folder} has the format {known!r}, this version reads {FORMAT}: retrain with `leadqual train`, "
-            "or use the version of leadqual that wrote it"
+            f"{folder} has the format {known!r}, this version reads {FORMAT}: retrain with "
+            "`leadqual train`, or use the version of leadqual that wrote it"
         )
-    return manifest  # type: ignore[no-any-return]
+    return manifest
 
 
 def _checked(folder: Path, name: str, digests: Mapping[str, str]) -> bytes:
@@ -381,20 +404,18 @@ def _checked(folder: Path, name: str, digests: Mapping[str, str]) -> bytes:
     digest = hashlib.sha256(content).hexdigest()
     if digest != digests.get(name):
         raise ArtifactError(
-            f"{folder / name} has the digest {digest[:12]}…, the manifest says {str(digests.get(name))[:12]}…: the file is "
-            "corrupt or was changed; copy the artifact again, or retrain with `leadqual train`"
+            f"{folder / name} has the digest {digest[:12]}…, the manifest says "
+            f"{str(digests.get(name))[:12]}…: the file is corrupt or was changed; copy the "
+            "artifact again, or retrain with `leadqual train`"
         )
     return content
 
 
 def _scorecard(folder: Path, parts: Mapping[str, bytes]) -> Scorecard:
     try:
-        foreign = set(skops.io.get_untrusted_types(data=parts["estimator.skops"])) - set(
-            TRUSTED_TYPES
-        )
-        loaded = (
-            None if foreign else skops.io.loads(parts["estimator.skops"], trusted=TRUSTED_TYPES)
-        )
+        untrusted = skops.io.get_untrusted_types(data=parts["estimator.skops"])
+        foreign = set(untrusted) - set(TRUSTED_TYPES)
+        loaded = foreign or skops.io.loads(parts["estimator.skops"], trusted=TRUSTED_TYPES)
     except Exception as error:  # skops raises whatever zip, json and its nodes raise
         raise ArtifactError(
             f"{folder / 'estimator.skops'} cannot be opened: copy it again, or retrain"
@@ -402,8 +423,8 @@ def _scorecard(folder: Path, parts: Mapping[str, bytes]) -> Scorecard:
     if foreign or not isinstance(loaded, Scorecard):
         found = ", ".join(sorted(foreign)) or type(loaded).__name__
         raise ArtifactError(
-            f"{folder / 'estimator.skops'} holds {found}, expected only a Scorecard: do not use it; "
-            "find out where it comes from, and retrain with `leadqual train`"
+            f"{folder / 'estimator.skops'} holds {found}, expected only a Scorecard: do not use "
+            "it; find out where it comes from, and retrain with `leadqual train`"
         )
     return loaded
 
@@ -411,7 +432,7 @@ def _scorecard(folder: Path, parts: Mapping[str, bytes]) -> Scorecard:
 def _trees(folder: Path, parts: Mapping[str, bytes]) -> Trees:
     try:
         return Trees.from_text(parts["trees.txt"].decode())
-    except (LightGBMError, UnicodeDecodeError) as error:
+    except (LightGBMError, ForestError, UnicodeDecodeError) as error:
         raise ArtifactError(
             f"{folder / 'trees.txt'} is no LightGBM model: copy it again, or retrain"
         ) from error
@@ -437,7 +458,7 @@ def _canaries(spec: FeatureSpec) -> list[dict[str, Any]]:
             ],
             "attributes": {a.name: _canary_value(a.levels, k) for a in spec.attributes if k},
         }
-        for k in range(5)
+        for k in range(CANARIES)
     ]
 
 

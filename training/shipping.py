@@ -1,4 +1,4 @@
-"""Shipping: the chosen recipe fitted once more on everything, with calibration and rule fixed again by the same methods."""
+"""Shipping: the chosen recipe, its calibration and its rule, fitted once more on everything."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ LEADS_TO_FIX_A_RULE = 300
 
 @dataclass(frozen=True)
 class Shipped:
-    """The scorer fitted on everything, and the share of recent leads that it, and the judged models, hand off."""
+    """The scorer fitted on all, and what share of recent leads it, and the judged, hand off."""
 
     scorer: LeadScorer
     findings: tuple[Finding, ...]
@@ -31,10 +31,10 @@ class Shipped:
 
 
 def ship(study: Study, choice: Choice, judged: Sequence[Scored]) -> Shipped:
-    """Fit the recipe on everything; calibration and rule are fixed again by the same methods, on all cuts.
+    """Fit the recipe on everything; fix calibration and rule as when choosing, on all cuts.
 
-    Both rest on out-of-time scores. Only where there is no cut at all, they rest on the refit's own scores of the
-    rows it learned from: such a history is too weak to judge, and its report says so.
+    Both rest on out-of-time scores. Only where there is no cut at all, they rest on the refit's own
+    scores of the rows it learned from: such a history is too weak to judge, and its report says so.
     """
     rows = training_rows(study, study.everything(), choice.recipe.half_life_days)
     refit = rows.fit(choice.recipe.mix, study.seed, study.threads)
@@ -70,7 +70,7 @@ def _leads_with_time(study: Study, scored: Sequence[Scored]) -> int:
 
 
 def _percentiles(scores: npt.NDArray[np.float64]) -> list[float]:
-    return np.quantile(scores, np.linspace(0, 1, min(PERCENTILE_STEPS, len(scores)))).tolist()  # type: ignore[no-any-return]
+    return np.quantile(scores, np.linspace(0, 1, min(PERCENTILE_STEPS, len(scores)))).tolist()
 
 
 def _histograms(spec: FeatureSpec, X: Float32) -> dict[str, Any]:

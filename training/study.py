@@ -1,4 +1,4 @@
-"""What stays the same through a training run: the snapshots, what is known of them now, and the cuts; nothing is fitted."""
+"""What stays the same through a run: snapshots, what is known of them now, cuts; nothing fitted."""
 
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -45,7 +45,7 @@ Bool = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Study:
-    """What stays the same through a run: the snapshots, what is known of them now, and the cuts.
+    """The tables, the snapshots, what is known of them now, and the cuts of a run.
 
     Attributes
     ----------
@@ -83,8 +83,18 @@ class Study:
 
     @cached_property
     def arrivals(self) -> DelayCurve:
-        """How wins arrive within the horizon."""
+        """How wins arrive within the horizon, by all leads."""
         return delay_curve(self.at_until.delay_days, self.at_until.follow_up_days)
+
+    @cached_property
+    def arrivals_to_choose(self) -> DelayCurve:
+        """How wins arrive within the horizon, by the leads that do not judge."""
+        rows = ~np.logical_or.reduce([np.zeros(len(self.snapshots), np.bool_), *self._judging_rows])
+        return delay_curve(self.at_until.delay_days[rows], self.at_until.follow_up_days[rows])
+
+    @property
+    def _judging_rows(self) -> tuple[Bool, ...]:
+        return tuple(cut.test for cut in self.judging)
 
     @property
     def choosing(self) -> tuple[Origin, ...]:
@@ -118,7 +128,7 @@ class Study:
     def labels(
         self, snapshots: Snapshots, known_us: int, half_life_days: float | None = None
     ) -> Labels:
-        """Label snapshots with what was known at a moment, older ones weighing less where a half-life is given."""
+        """Label snapshots with what was known then; with a half-life, older ones weigh less."""
         return labels(
             snapshots,
             self.horizon_days,
@@ -140,7 +150,7 @@ class Study:
         return np.bincount(ago[(ago >= 0) & (ago < weeks)], minlength=weeks)
 
     def everything(self) -> Origin:
-        """The cut at the end: all snapshots to learn from, none to judge."""
+        """Return the cut at the end: all snapshots to learn from, none to judge."""
         rows = np.ones(len(self.snapshots), np.bool_)
         return Origin("all", self.crm.until_us, self.crm.until_us, train=rows, test=~rows)
 
@@ -155,11 +165,9 @@ def prepare(crm: Crm, config: Config, *, seed: int = 0, threads: int = 1) -> Stu
         raise TooLittleHistory(_no_snapshots(crm))
     snapshots = _of_some_leads(snapshots, crm, MOST_SNAPSHOTS_TO_FIT)
     at_until = labels(snapshots, horizon, crm.until_us, by_age=where.every_days is None)
-    if not at_until.seen.any():
-        raise TooLittleHistory(
-            f"none of the {len(crm.leads)} leads is won within {horizon} days of a snapshot: there is nothing to learn; "
-            "check the outcomes, or choose a longer horizon (horizon_days)"
-        )
+    learned = at_until.won[at_until.weight > 0]
+    if len(np.unique(learned)) < 2:
+        raise TooLittleHistory(_one_kind(crm, horizon, won=bool(learned.any())))
     judged = np.isin(snapshots.lead, _of_some_leads(snapshots, crm, MOST_SNAPSHOTS_TO_JUDGE).lead)
     found = origins(crm.leads.created_us, _hashes(crm), snapshots, horizon, crm.until_us)
     cuts = tuple(
@@ -177,7 +185,7 @@ def prepare(crm: Crm, config: Config, *, seed: int = 0, threads: int = 1) -> Stu
 
 
 def learning_table(crm: Crm, config: Config) -> pa.Table:
-    """Give the snapshots with features, label, weight and follow-up as a table, for work outside."""
+    """Give the snapshots with features, label, weight and follow-up, for work outside."""
     study = prepare(crm, config)
     spec, _ = study.spec(crm.until_us)
     rows, known = study.snapshots, study.at_until
@@ -247,8 +255,21 @@ def _hashes(crm: Crm) -> npt.NDArray[np.uint64]:
     return lead_hash(crm.table["lead_id"].to_pylist())
 
 
+def _one_kind(crm: Crm, horizon_days: int, *, won: bool) -> str:
+    leads = f"of the {len(crm.leads)} leads that were open at any age"
+    if won:
+        return (
+            f"{leads} every one that can be labelled is won: there is nothing to tell winners "
+            "from; export the leads that were lost or never closed, too"
+        )
+    return (
+        f"{leads} none is won within {horizon_days} days: there is nothing to learn; check the "
+        "outcomes, or choose a longer horizon (horizon_days)"
+    )
+
+
 def _no_snapshots(crm: Crm) -> str:
     return (
-        f"no moment to learn from: none of the {len(crm.leads)} leads was open at any age by {iso(crm.until_us)}; "
-        "check created_at, closed_at and --until"
+        f"no moment to learn from: none of the {len(crm.leads)} leads was open at any age by "
+        f"{iso(crm.until_us)}; check created_at, closed_at and --until"
     )

@@ -149,9 +149,10 @@ def _probe(uri: str, create: bool) -> None:
 
     address = sqlalchemy.make_url(uri)
     embedded = address.get_backend_name() == "sqlite"
-    if embedded and not create and not Path(address.database or "").exists():
+    file = Path(address.database or "").absolute()
+    if embedded and not create and not file.exists():
         raise RegistryError(
-            f"there is no registry at {uri} (in {Path.cwd()}): register a model with "
+            f"there is no registry at {uri} ({file} does not exist): register a model with "
             "`leadqual train --register NAME`, or set MLFLOW_TRACKING_URI to where it is"
         )
     wait = {"timeout" if embedded else "connect_timeout": CONNECT_SECONDS}

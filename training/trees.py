@@ -1,22 +1,18 @@
-"""Small gradient-boosted trees: LightGBM with the settings of this project, and its two native ways to predict.
+"""Small gradient-boosted trees: LightGBM with our settings; how they are read off is not here.
 
-Everything runs on one thread: LightGBM's own wait for one another busily, which on a machine that has other work
-is several times slower than one (docs/decisions); callers run several fits, or blocks of rows, side by side instead.
+Everything runs on one thread: LightGBM's own wait for one another busily, which on a machine that
+has other work is several times slower than one (docs/decisions); callers run several fits, or
+blocks of rows, side by side instead.
 """
 
-import ctypes
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
 
 import lightgbm as lgb
 import numpy as np
 import numpy.typing as npt
-from lightgbm.basic import _LIB, _c_str, _safe_call
 
-FEW_ROWS = 8
-"""Up to so many rows the single-row call is faster than the batch call; both give the same numbers."""
-
-_FLOAT32, _RAW_SCORE = 0, 1
+from training.forest import Forest
 
 
 @dataclass(frozen=True)
@@ -33,19 +29,21 @@ class Trees:
 
     booster: lgb.Booster
 
-    def __post_init__(self) -> None:
-        """Prepare the single-row call."""
-        object.__setattr__(self, "_single", _SingleRow(self.booster))
-
     def log_odds(self, X: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
         """Return the raw score of each row, float64 [rows]; NaN in `X` is missing."""
-        if len(X) <= FEW_ROWS:
-            return self._single(X)  # type: ignore[attr-defined,no-any-return]
-        return self.booster.predict(X, raw_score=True, num_threads=1)  # type: ignore[return-value]
+        return self._forest.log_odds(X)
 
     def contributions(self, X: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-        """Return TreeSHAP values, float64 [rows, features]; they and a constant add up to `log_odds`."""
-        return self.booster.predict(X, pred_contrib=True, num_threads=1)[:, :-1]  # type: ignore[index,return-value]
+        """Return TreeSHAP values, float64 [rows, features].
+
+        They and a constant add up to `log_odds`.
+        """
+        added = np.asarray(self.booster.predict(X, pred_contrib=True, num_threads=1))
+        return added[:, :-1]
+
+    @cached_property
+    def _forest(self) -> Forest:
+        return Forest.of(self.to_text())
 
     def to_text(self) -> str:
         """Return LightGBM's own text format."""
@@ -53,8 +51,16 @@ class Trees:
 
     @classmethod
     def from_text(cls, text: str) -> "Trees":
-        """Rebuild from `to_text`; raises ``lightgbm.basic.LightGBMError`` when it is none."""
-        return cls(lgb.Booster(model_str=text))
+        """Rebuild from `to_text`.
+
+        Raises
+        ------
+        lightgbm.basic.LightGBMError, ForestError
+            It is no such text.
+        """
+        trees = cls(lgb.Booster(model_str=text))
+        _ = trees._forest
+        return trees
 
 
 def fit(
@@ -82,50 +88,3 @@ def fit(
     )
     model.fit(X, y, sample_weight=weight, categorical_feature=categorical or "auto")
     return Trees.from_text(model.booster_.model_to_string())
-
-
-class _SingleRow:
-    """LightGBM's C call for one row, without the work that `Booster.predict` does around it."""
-
-    def __init__(self, booster: lgb.Booster) -> None:
-        self._booster = booster
-        self._columns = booster.num_feature()
-        self._config = ctypes.c_void_p()
-        _safe_call(
-            _LIB.LGBM_BoosterPredictForMatSingleRowFastInit(
-                booster._handle,  # noqa: SLF001
-                ctypes.c_int(_RAW_SCORE),
-                ctypes.c_int(0),
-                ctypes.c_int(-1),
-                ctypes.c_int(_FLOAT32),
-                ctypes.c_int32(self._columns),
-                _c_str("num_threads=1"),
-                ctypes.byref(self._config),
-            )
-        )
-
-    def __call__(self, X: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-        X = np.ascontiguousarray(X, np.float32)
-        if X.ndim != 2 or X.shape[1] != self._columns:
-            raise ValueError(
-                f"the trees know {self._columns} features, got rows of shape {X.shape}"
-            )
-        out = (ctypes.c_double * len(X))()
-        written, first, stride = ctypes.c_int64(), X.ctypes.data, X.strides[0]
-        for row in range(len(X)):
-            _safe_call(
-                _LIB.LGBM_BoosterPredictForMatSingleRowFast(
-                    self._config,
-                    ctypes.c_void_p(first + row * stride),
-                    ctypes.byref(written),
-                    ctypes.byref(out, row * ctypes.sizeof(ctypes.c_double)),
-                )
-            )
-        return np.array(out)
-
-    def __del__(self) -> None:
-        if self._config:
-            _LIB.LGBM_FastConfigFree(self._config)
-
-    def __reduce__(self) -> Any:
-        raise TypeError("trees are stored as text: Trees.to_text")

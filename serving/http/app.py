@@ -10,13 +10,11 @@ import anyio
 import anyio.to_thread
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
-from fastapi.routing import APIRoute
 from pydantic.json_schema import models_json_schema
 from starlette.exceptions import HTTPException
 
 from serving.http import problems, routes
 from serving.http.body_limit import BodyLimit
-from serving.http.direct_route import DirectRoute
 from serving.http.meters import Meters
 from serving.http.schemas import LARGEST_BODY, ProblemOut, ScoreRequest
 from serving.http.watch import Watch
@@ -59,10 +57,8 @@ def create_app(
         lifespan=partial(_lifespan, slot, meters, load),
         redirect_slashes=False,
     )
-    app.router.route_class = DirectRoute
     routes.add_score_routes(app, slot, meters, now_us, threads=threads)
     routes.add_health_routes(app, slot, meters)
-    app.router.route_class = APIRoute
     app.add_exception_handler(problems.Problem, problems.on_problem)
     app.add_exception_handler(HTTPException, problems.on_http_exception)
     app.add_middleware(BodyLimit, most=LARGEST_BODY)

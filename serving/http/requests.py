@@ -6,11 +6,11 @@ import numpy as np
 from pydantic import ValidationError
 
 from features.attributes import Attribute
-from features.history import from_rows
+from features.history import History, from_columns
 from features.matrix import Leads
 from serving.http import problems
 from serving.http.problems import Fault
-from serving.http.schemas import MOST_EVENTS, EventIn, LeadIn, ScoreRequest
+from serving.http.schemas import MOST_EVENTS, LeadIn, ScoreRequest
 
 
 def parse(body: bytes) -> ScoreRequest:
@@ -41,15 +41,25 @@ def to_leads(leads: Sequence[LeadIn], attributes: Sequence[Attribute]) -> Leads:
             for attribute in attributes
             if attribute.name in given
         },
-        from_rows([[_row(event) for event in lead.events] for lead in leads]),
+        _history(leads),
         np.arange(len(leads)),
     )
 
 
-def _row(event: EventIn) -> tuple[int, int, str, str | None, float | None]:
-    occurred, recorded = event.occurred_at, event.recorded_at
-    known = occurred if recorded is None or recorded < occurred else recorded
-    return occurred, known, event.event_type, event.channel, event.value
+def _history(leads: Sequence[LeadIn]) -> History:
+    events = [event for lead in leads for event in lead.events]
+    occurred = [event.occurred_at for event in events]
+    known = occurred
+    if any(event.recorded_at for event in events):
+        known = [max(event.occurred_at, event.recorded_at or 0) for event in events]
+    return from_columns(
+        [len(lead.events) for lead in leads],
+        occurred,
+        known,
+        [event.event_type for event in events],
+        [event.channel for event in events],
+        [event.value for event in events],
+    )
 
 
 def _check_ids(leads: Sequence[LeadIn]) -> None:

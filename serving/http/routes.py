@@ -1,4 +1,4 @@
-"""The endpoints: parse, one call, answer; added to the app itself, where they are found first."""
+"""The endpoints: parse, one call, answer."""
 
 from collections.abc import Callable
 from functools import partial
@@ -11,6 +11,7 @@ from fastapi import FastAPI, Request, Response
 from pydantic import BaseModel
 
 from serving.http import answers, problems
+from serving.http.direct_route import JSON_TYPE, DirectRoute, JsonBytes, read_body
 from serving.http.meters import Meters
 from serving.http.requests import parse
 from serving.http.schemas import ModelAnswer, ScoreAnswer, Status
@@ -47,48 +48,53 @@ def add_score_routes(
     """
     pool = anyio.CapacityLimiter(threads)
 
-    @app.post(
-        "/v1/score",
-        tags=["score"],
-        openapi_extra=BODY,
-        responses=_answers(ScoreAnswer, 400, 413, 415, 422, 503),
-    )
     async def score(request: Request) -> Response:
         """Score 1 to 1,000 leads: one result each, in the same order."""
         model = _loaded(slot)
         _check_media_type(request)
-        body = await request.body()
+        body = await read_body(request)
         now = now_us()
         if len(body) <= INLINE_BYTES:
             wanted = parse(body)
             if len(wanted.leads) <= INLINE_LEADS and not wanted.reasons:
-                return _json(answers.score(model, wanted, now, meters))
+                return JsonBytes(answers.score(model, wanted, now, meters))
             work = partial(answers.score, model, wanted, now, meters)
         else:
             work = partial(_parse_and_score, model, body, now, meters)
         if pool.statistics().tasks_waiting >= MOST_WAITING:
             raise _busy()
-        return _json(await anyio.to_thread.run_sync(work, limiter=pool))
+        return JsonBytes(await anyio.to_thread.run_sync(work, limiter=pool))
+
+    app.router.add_api_route(
+        "/v1/score",
+        score,
+        methods=["POST"],
+        tags=["score"],
+        openapi_extra=BODY,
+        responses=_answers(ScoreAnswer, 400, 413, 415, 422, 503),
+        route_class_override=DirectRoute,
+    )
+    app.router.routes.insert(0, app.router.routes.pop())  # where it is found first
 
     @app.get("/v1/model", tags=["score"], responses=_answers(ModelAnswer, 503))
-    async def model(_request: Request) -> Response:
+    async def model() -> Response:
         """Return the card of the model, its hand-off rule and its figures."""
-        return _json(answers.describe(_loaded(slot).scorer))
+        return JsonBytes(answers.describe(_loaded(slot).scorer))
 
 
 def add_health_routes(app: FastAPI, slot: ModelSlot, meters: Meters) -> None:
     """Add ``GET /livez``, ``/readyz`` and ``/metrics``."""
 
     @app.get("/livez", tags=["operations"], responses=_answers(Status))
-    async def livez(_request: Request) -> Response:
+    async def livez() -> Response:
         """Answer while the process lives."""
-        return _json(b'{"status":"alive"}')
+        return JsonBytes(b'{"status":"alive"}')
 
     @app.get("/readyz", tags=["operations"], responses=_answers(Status, 503))
-    async def readyz(_request: Request) -> Response:
+    async def readyz() -> Response:
         """Answer 200 while a model is loaded, else 503 and why."""
         _loaded(slot)
-        return _json(b'{"status":"ready"}')
+        return JsonBytes(b'{"status":"ready"}')
 
     @app.get(
         "/metrics",
@@ -96,17 +102,13 @@ def add_health_routes(app: FastAPI, slot: ModelSlot, meters: Meters) -> None:
         response_class=Response,
         responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
     )
-    async def metrics(_request: Request) -> Response:
+    async def metrics() -> Response:
         """Return what the service counts about itself, for Prometheus."""
         return Response(meters.exposition(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
 def _parse_and_score(model: ServedModel, body: bytes, now_us: int, meters: Meters) -> bytes:
     return answers.score(model, parse(body), now_us, meters)
-
-
-def _json(content: bytes) -> Response:
-    return Response(content, media_type="application/json")
 
 
 def _loaded(slot: ModelSlot) -> ServedModel:
@@ -121,6 +123,8 @@ def _busy() -> problems.Problem:
 
 
 def _check_media_type(request: Request) -> None:
+    if JSON_TYPE in request.scope["headers"]:
+        return
     media_type = request.headers.get("content-type", "application/json").partition(";")[0].strip()
     if media_type.lower() != "application/json" and not media_type.lower().endswith("+json"):
         detail = "the body must be JSON: send Content-Type: application/json"

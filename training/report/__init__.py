@@ -23,8 +23,8 @@ SHOWN = ("log_loss", "auc", "calibration_ratio", "lift_at_10pct")
 
 
 def write(report: Mapping[str, Any], folder: Path) -> None:
-    """Write ``report.json`` (NaN becomes null) and the self-contained ``report.html`` into `folder`."""
-    import jinja2
+    """Write ``report.json`` (NaN becomes null) and a self-contained ``report.html``."""
+    import jinja2  # noqa: PLC0415  only whoever writes pages waits for it
 
     values = plain(report)
     text = json.dumps(values, ensure_ascii=False, indent=1, allow_nan=False)
@@ -45,14 +45,15 @@ def show(report: Mapping[str, Any]) -> None:
         terminal.say(sentence)
     columns = ("", *(METRICS[key] for key in SHOWN))
     terminal.table(
-        f"Judged on {report['rows']['test']['leads']:,} later leads, {report['headline']}",
+        f"Judged on {report['rows']['test']['leads']:,} {report['origins']['judged_on']}: "
+        f"{report['headline']}",
         columns,
         [(name, *(figure(figures[key]) for key in SHOWN)) for name, figures in compared(report)],
     )
 
 
 def compared(report: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """The model and its baselines with their figures, in the order of the tables."""
+    """Give the model and its baselines with their figures, in the order of the tables."""
     yield "model", report["test"]["model"]
     yield from report["test"]["baselines"].items()
 

@@ -1,4 +1,4 @@
-"""What the report says, as one plain mapping: counts, figures and sentences; how it looks is not here."""
+"""What the report says, as one plain mapping: counts, figures and sentences; not how it looks."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -14,9 +14,15 @@ from training import evaluation, handoff
 from training.choosing import Choice
 from training.judging import Judged
 from training.labels import maturity_curve
+from training.origins import WINS_TO_JUDGE
 from training.scorer import Card
 from training.shipping import Shipped
 from training.study import Study
+
+BASELINES = ("base_rate", "recency", "points", "odoo", "logistic")
+"""In the order of the tables; the figures of one that cannot be fitted are empty."""
+JUDGED_ON = {"time": "later leads", "hash": "leads held out by a hash of their id"}
+LEAK_AUC = 0.9
 
 Float64 = npt.NDArray[np.float64]
 Bool = npt.NDArray[np.bool_]
@@ -25,7 +31,7 @@ Bool = npt.NDArray[np.bool_]
 def describe(
     study: Study, choice: Choice, judged: Judged, shipped: Shipped, seconds: dict[str, float]
 ) -> dict[str, Any]:
-    """Put everything that the report says into one plain mapping; NaN where a figure is not defined."""
+    """Put all that the report says into one plain mapping; NaN where a figure is not defined."""
     rule = shipped.scorer.rule
     report: dict[str, Any] = {
         "data": _describe_data(study),
@@ -57,12 +63,13 @@ def describe(
 
 
 def card(study: Study, choice: Choice, report: dict[str, Any]) -> Card:
+    """Give what the artifact says of its model: the report's headline, config, data, versions."""
     libraries = ("leadqual", "scikit-learn", "lightgbm", "numpy", "numba", "skops")
     return Card(
         horizon_days=study.horizon_days,
         trained_until=iso(study.crm.until_us),
         recipe=choice.recipe.name,
-        metrics=_without_nan(report["test"]["model"]),
+        metrics=report["test"]["model"],
         config=study.config.model_dump(mode="json"),
         data=report["data"],
         versions={name: version(name) for name in libraries},
@@ -70,46 +77,60 @@ def card(study: Study, choice: Choice, report: dict[str, Any]) -> Card:
 
 
 def _summary(report: dict[str, Any]) -> Iterator[str]:
-    """The sentences that a report opens with: what cannot be promised comes first."""
-    rule, test = report["rule"], report["test"]
+    """Give the sentences that a report opens with: what cannot be promised comes first."""
+    yield _about_rule(report["rule"])
+    yield from _about_judging(report)
+    yield from _about_figures(report["test"])
+
+
+def _about_rule(rule: dict[str, Any]) -> str:
     if not rule["stated"]:
-        yield (
-            "No hand-off rule is stated, so the best fifth of the leads is handed off. To state what sales can work, "
-            "write capacity_per_week = N under [rule] in leadqual.toml."
+        return (
+            "No hand-off rule is stated, so the best fifth of the leads is handed off. To state "
+            "what sales can work, write capacity_per_week = N under [rule] in leadqual.toml."
         )
-    elif not rule["feasible"]:
-        yield (
-            f"The rule cannot be kept: with these data no threshold holds {rule['capacity_per_week']} leads a week "
-            f"in {100 * rule['promise']['confidence']:.0f} % of the weeks; nothing is handed off."
+    capacity, promise = rule["capacity_per_week"], rule["promise"]
+    weeks = f"{100 * promise['confidence']:.0f} % of the weeks"
+    if not rule["feasible"]:
+        return (
+            f"The rule cannot be kept: with these data no threshold holds {capacity} leads a week "
+            f"in {weeks}; nothing is handed off."
         )
-    else:
-        yield (
-            f"Rule: at most {rule['capacity_per_week']} new hand-offs a week in {100 * rule['promise']['confidence']:.0f} % "
-            f"of the weeks; {rule['promise']['expected_per_week']:.1f} a week are expected."
-        )
+    return (
+        f"Rule: at most {capacity} new hand-offs a week in {weeks}; "
+        f"{promise['expected_per_week']:.1f} a week are expected."
+    )
+
+
+def _about_judging(report: dict[str, Any]) -> Iterator[str]:
+    cuts = report["origins"]
     if report["weak"]:
         yield (
-            f"Too little history to judge: {report['origins']['wins_seen']} leads after the first cut were seen to win, "
-            "30 are needed. No figure below can be promised, neither probabilities nor the share handed off."
+            f"Too little history to judge: {cuts['wins_seen']} leads after the first cut were seen "
+            f"to win, {WINS_TO_JUDGE} are needed. No figure below can be promised, neither "
+            "probabilities nor the share handed off."
         )
     elif not report["rows"]["test"]["won"]:
-        yield "No win among the matured later leads: the figures below cannot be given."
-    best = min(
-        test["baselines"].items(),
-        key=lambda item: _or_inf(item[1]["log_loss"]["value"]),
-        default=None,
-    )
-    if best and _or_inf(best[1]["log_loss"]["value"]) <= _or_inf(
-        test["model"]["log_loss"]["value"]
-    ):
-        yield f"The model is not better than the baseline {best[0]} (log loss on later leads)."
-    low = test["model"]["auc"]["value"]
-    if low is not None and low > 0.9:
-        yield "An AUC above 0.9 on CRM data is almost always a leak: look for columns filled after the outcome."
+        yield "No win among the matured judged leads: the figures below cannot be given."
+    if cuts["kind"] == "hash":
+        yield (
+            "Leads were split by a hash of their id, not by time: how the model does on later "
+            f"leads cannot be told ({cuts['reason']})."
+        )
 
 
-def _or_inf(value: float | None) -> float:
-    return np.inf if value is None or np.isnan(value) else value
+def _about_figures(test: dict[str, Any]) -> Iterator[str]:
+    loss = {name: found["log_loss"]["value"] for name, found in test["baselines"].items()}
+    known = {name: value for name, value in loss.items() if value is not None}
+    best = min(known, key=lambda name: known[name], default="")
+    if best and known[best] <= test["model"]["log_loss"]["value"]:
+        yield f"The model is not better than the baseline {best} (log loss on the judged leads)."
+    auc = test["model"]["auc"]["value"]
+    if auc is not None and auc > LEAK_AUC:
+        yield (
+            f"An AUC above {LEAK_AUC} on CRM data is almost always a leak: look for columns "
+            "filled after the outcome."
+        )
 
 
 def _describe_data(study: Study) -> dict[str, Any]:
@@ -146,6 +167,7 @@ def _describe_label(study: Study) -> dict[str, Any]:
 def _describe_origins(study: Study) -> dict[str, Any]:
     return {
         "kind": study.origins.kind,
+        "judged_on": JUDGED_ON[study.origins.kind],
         "reason": study.origins.reason,
         "wins_seen": study.roles.seen_wins,
         "cuts": [
@@ -200,6 +222,7 @@ def _describe_test(study: Study, judged: Judged) -> dict[str, Any]:
         )
         return found.as_dict()
 
+    nothing = figures(judged.model, np.zeros(len(row), np.bool_))
     rows = row[matured]
     snapshots = study.snapshots.rows(rows)
     ages = evaluation.by_age(
@@ -213,7 +236,10 @@ def _describe_test(study: Study, judged: Judged) -> dict[str, Any]:
     )
     return {
         "model": figures(judged.model, head),
-        "baselines": {name: figures(score, head) for name, score in judged.baselines.items()},
+        "baselines": {
+            name: figures(judged.baselines[name], head) if name in judged.baselines else nothing
+            for name in BASELINES
+        },
         "all_snapshots": figures(judged.model, matured),
         "by_age": [{**asdict(age), "figures": age.figures.as_dict()} for age in ages],
         "reliability": [
@@ -224,7 +250,7 @@ def _describe_test(study: Study, judged: Judged) -> dict[str, Any]:
 
 
 def _replayed(study: Study, choice: Choice, judged: Judged) -> dict[str, Any]:
-    """The rule as it was fixed on the choosing cuts, replayed over the weeks of the judging ones."""
+    """Replay the rule as the choosing cuts fixed it over the weeks of the judging ones."""
     if not len(judged.row):
         return {}
     snapshots = study.snapshots.rows(judged.row)
@@ -247,16 +273,6 @@ def _replayed(study: Study, choice: Choice, judged: Judged) -> dict[str, Any]:
         **{name: value for name, value in asdict(found).items() if name != "per_week"},
         "weeks": len(found.per_week),
         "per_week": found.per_week.tolist(),
-    }
-
-
-def _without_nan(figures: dict[str, Any]) -> dict[str, Any]:
-    return {
-        name: {
-            key: None if value is None or np.isnan(value) else value
-            for key, value in figure.items()
-        }
-        for name, figure in figures.items()
     }
 
 

@@ -1,0 +1,180 @@
+"""How long `leadqual score` takes, and how much memory: against reading and predicting alone.
+
+    python benchmarks/backlog.py --data FOLDER --model DIR
+
+scores a million leads with 18 million events from Parquet to Parquet, and in another process reads
+the same files and runs the model's bare predict on a matrix that is ready, in as many threads.
+Without ``--model`` it trains one first, on a simulated CRM of 4,000 leads. The million is simulated
+once into ``--data``, where the next run finds it; without it, into a temporary folder.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+
+LEADS, MONTHS = 1_000_000, 19
+BAR_RATIO, BAR_GB = 2.0, 1.8
+THREADS = 2
+ROWS_PER_BLOCK = 32_768
+ROOT = Path(__file__).parents[1]
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a process did.
+
+    Attributes
+    ----------
+    read, predict, total : float
+        Seconds; for the score only the total.
+    wall : float
+        Seconds with the start of the process and opening the model.
+    peak_gb : float
+        Its largest resident memory.
+    """
+
+    read: float
+    predict: float
+    total: float
+    wall: float = 0.0
+    peak_gb: float = 0.0
+
+
+def main() -> None:
+    """Measure, print, and exit with 1 when a bar is missed."""
+    options = _options()
+    if options.work:
+        work = {"score": _score, "bound": _bound}[options.work]
+        print(json.dumps(asdict(work(options.data, options.model))))
+        return
+    with tempfile.TemporaryDirectory() as temporary:
+        model = options.model or _train(Path(temporary))
+        crm = _simulated(options.data or Path(temporary), options.leads)
+        turns = [
+            (_run("bound", crm, model), _run("score", crm, model)) for _ in range(options.turns)
+        ]
+    sys.exit(_report(turns))
+
+
+def _score(crm: Path, model: Path) -> Ran:
+    from serving.backlog import score_files  # noqa: PLC0415
+    from training.scorer import LeadScorer  # noqa: PLC0415
+    from training.simulator import NOW_US  # noqa: PLC0415
+
+    scorer = LeadScorer.load(model)
+    started = time.perf_counter()
+    score_files(
+        scorer,
+        crm / "leads.parquet",
+        crm / "events.parquet",
+        crm / "scores.parquet",
+        as_of=NOW_US,
+        threads=THREADS,
+        rows_per_block=ROWS_PER_BLOCK,
+    )
+    return Ran(0.0, 0.0, time.perf_counter() - started)
+
+
+def _bound(crm: Path, model: Path) -> Ran:
+    import numpy as np  # noqa: PLC0415
+    import pyarrow.parquet as pq  # noqa: PLC0415
+
+    from serving.backlog_rows import read_backlog  # noqa: PLC0415
+    from training.scorer import LeadScorer  # noqa: PLC0415
+    from training.simulator import NOW_US  # noqa: PLC0415
+
+    scorer = LeadScorer.load(model)
+    tables = [crm / "leads.parquet", crm / "events.parquet"]
+    backlog = read_backlog(*tables, as_of=NOW_US)
+    X = scorer.matrix(backlog.leads, backlog.as_of_us)
+    del backlog
+    blocks = [X[start : start + ROWS_PER_BLOCK] for start in range(0, len(X), ROWS_PER_BLOCK)]
+    scorer.estimator.log_odds(blocks[0])  # compiled
+
+    started = time.perf_counter()
+    rows = sum(pq.read_table(path).num_rows for path in tables)
+    read = time.perf_counter() - started
+    with ThreadPoolExecutor(THREADS) as pool:
+        predicted = np.concatenate(list(pool.map(scorer.estimator.log_odds, blocks)))
+    total = time.perf_counter() - started
+    assert rows > len(predicted) == len(X)
+    return Ran(read, total - read, total)
+
+
+def _run(work: str, crm: Path, model: Path) -> Ran:
+    """Run one side in a process of its own, and add its wall time and its peak memory."""
+    command = [sys.executable, "-m", "benchmarks.backlog", "--work", work]  # not hiding `serving`
+    started = time.perf_counter()
+    process = subprocess.Popen(
+        [*command, f"--data={crm.resolve()}", f"--model={model.resolve()}"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    said = process.stdout.read()
+    _, status, used = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        sys.exit(f"{work} failed with exit code {process.returncode}")
+    unit = 1e9 if sys.platform == "darwin" else 1e6  # bytes there, kilobytes elsewhere
+    took = {"wall": time.perf_counter() - started, "peak_gb": used.ru_maxrss / unit}
+    return Ran(**json.loads(said) | took)
+
+
+def _simulated(folder: Path, leads: int) -> Path:
+    crm = folder / f"crm-{leads}-leads"
+    if not (crm / "leadqual.toml").exists():
+        _leadqual("simulate", str(crm), f"--leads={leads}", f"--months={MONTHS}")
+    return crm
+
+
+def _train(folder: Path) -> Path:
+    crm, model = folder / "crm", folder / "model"
+    _leadqual("simulate", str(crm), "--leads=4000")
+    tables = [f"--{name}={crm / name}.parquet" for name in ("leads", "events", "outcomes")]
+    _leadqual("train", *tables, f"--config={crm / 'leadqual.toml'}", f"--output={model}")
+    return model
+
+
+def _leadqual(*arguments: str) -> None:
+    subprocess.run([sys.executable, str(ROOT / "leadqual.py"), *arguments], check=True)
+
+
+def _report(turns: list[tuple[Ran, Ran]]) -> int:
+    print("seconds, Parquet to Parquet against reading the files + bare predict on a ready matrix")
+    print(
+        f"{'turn':>4} {'read':>6} {'predict':>8} {'bound':>6} {'score':>6} {'ratio':>6} "
+        f"{'with start':>11} {'peak GB':>8}"
+    )
+    for number, (bound, score) in enumerate(turns, 1):
+        print(
+            f"{number:>4} {bound.read:>6.1f} {bound.predict:>8.1f} {bound.total:>6.1f} "
+            f"{score.total:>6.1f} {score.total / bound.total:>6.2f} {score.wall:>11.1f} "
+            f"{score.peak_gb:>8.2f}"
+        )
+    ratio = median(score.total / bound.total for bound, score in turns)
+    peak = max(score.peak_gb for _, score in turns)
+    print(f"median ratio {ratio:.2f} (bar {BAR_RATIO:g}), peak {peak:.2f} GB (bar {BAR_GB:g})")
+    return int(ratio > BAR_RATIO or peak > BAR_GB)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--data", type=Path, help="a folder for the simulated tables")
+    parser.add_argument("--model", type=Path, help="a folder that `leadqual train` wrote")
+    parser.add_argument("--leads", type=int, default=LEADS)
+    parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--work", choices=("score", "bound"), help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
