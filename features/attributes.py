@@ -11,7 +11,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from features.contract import Example, Finding
+from features.findings import Example, Finding
+from features.rules import found
 
 Column: TypeAlias = pa.ChunkedArray | pa.Array | Sequence[object]
 
@@ -186,9 +187,8 @@ def _is_free_text(text: pa.ChunkedArray, distinct: int) -> bool:
 
 def _left_out(name: str, rule: str, why: str, text: pa.ChunkedArray | None = None) -> Finding:
     shown = [] if text is None else text.drop_null()[:3].to_pylist()
-    examples = tuple(Example("", value[:EXAMPLE_CHARACTERS]) for value in shown)
-    reason = f"left out as a feature: {why}"
-    return Finding("leads", name, f"left_out_{rule}", "note", 0, examples, reason)
+    examples = [Example("", value[:EXAMPLE_CHARACTERS]) for value in shown]
+    return found(f"left_out_{rule}", "leads", name, examples=examples, why=why)
 
 
 def _encode_one(column: Column, attribute: Attribute) -> npt.NDArray[np.float64] | list[float]:

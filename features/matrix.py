@@ -13,8 +13,9 @@ import pyarrow.compute as pc
 
 from features import attributes, catalogue, engagement
 from features.attributes import Attribute, Column
-from features.contract import Finding
+from features.findings import Finding
 from features.history import DAY_US, Codes, Float32, History, Int64, from_rows
+from features.rules import found
 
 WINDOWS_DAYS = catalogue.WINDOWS_DAYS
 MAX_TYPES = 40
@@ -73,7 +74,7 @@ class FeatureSpec:
     @cached_property
     def features(self) -> tuple[catalogue.Feature, ...]:
         """The columns of the matrix, in order."""
-        return tuple(feature for feature in self._all if feature.name not in self.exclude)
+        return tuple(feature for feature in self.computed if feature.name not in self.exclude)
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -83,9 +84,9 @@ class FeatureSpec:
     @cached_property
     def kept(self) -> npt.NDArray[np.intp] | None:
         """Which computed columns the matrix keeps; None for all of them."""
-        if not set(self.exclude) & {feature.name for feature in self._all}:
+        if not set(self.exclude) & {feature.name for feature in self.computed}:
             return None
-        return np.flatnonzero([feature.name not in self.exclude for feature in self._all])
+        return np.flatnonzero([feature.name not in self.exclude for feature in self.computed])
 
     @cached_property
     def _slot_of_type(self) -> dict[str, int]:
@@ -103,7 +104,8 @@ class FeatureSpec:
         )
 
     @cached_property
-    def _all(self) -> tuple[catalogue.Feature, ...]:
+    def computed(self) -> tuple[catalogue.Feature, ...]:
+        """All columns that are computed, those that are left out again among them."""
         return (*self._engagement, *map(catalogue.of_attribute, self.attributes))
 
     def to_dict(self) -> dict[str, Any]:
@@ -141,27 +143,27 @@ def learn_spec(
     created = pc.less_equal(leads["created_at"], pa.scalar(until_us, pa.timestamp("us", "UTC")))
     known, findings = attributes.learn(leads.filter(created), exclude=exclude, sensitive=sensitive)
     seen = history.known_us <= until_us
-    return (
-        FeatureSpec(
-            types=_frequent(
-                history.type_code[seen],
-                history.types,
-                MAX_TYPES,
-                without=(*sales, *catalogue.TAKEN_TYPES),
-            ),
-            channels=_frequent(
-                history.channel_code[seen],
-                history.channels,
-                MAX_CHANNELS,
-                without=(catalogue.OTHER,),
-            ),
-            sales=tuple(sales),
-            windows_days=tuple(sorted({float(days) for days in windows_days})),
-            attributes=known,
-            exclude=tuple(exclude),
+    spec = FeatureSpec(
+        types=_frequent(
+            history.type_code[seen],
+            history.types,
+            MAX_TYPES,
+            without=(*sales, *catalogue.TAKEN_TYPES),
         ),
-        findings,
+        channels=_frequent(
+            history.channel_code[seen],
+            history.channels,
+            MAX_CHANNELS,
+            without=(catalogue.OTHER,),
+        ),
+        sales=tuple(sales),
+        windows_days=tuple(sorted({float(days) for days in windows_days})),
+        attributes=known,
+        exclude=tuple(exclude),
     )
+    names = {*leads.column_names, *(feature.name for feature in spec.computed)}
+    unknown = [found("unknown_exclude", "leads", name) for name in exclude if name not in names]
+    return spec, (*findings, *unknown)
 
 
 def matrix(
@@ -216,6 +218,11 @@ def unknown_types(spec: FeatureSpec, types: Iterable[str]) -> tuple[str, ...]:
     """Event types that have no feature of their own and are counted in ``other``."""
     known = {*spec.types, *spec.sales}
     return tuple(name for name in types if name not in known)
+
+
+def unknown_channels(spec: FeatureSpec, channels: Iterable[str]) -> tuple[str, ...]:
+    """Name the channels that have no feature of their own and are counted in ``other``."""
+    return tuple(name for name in channels if name not in spec.channels)
 
 
 def warm_up() -> None:

@@ -239,6 +239,47 @@ RULES: tuple[Rule, ...] = (
         "More rows are bad than may be set aside.",
         "Mend the export: {share} of the rows are bad, and at most {allowed} may be set aside.",
     ),
+    # which attributes are features, decided while learning
+    Rule(
+        "left_out_sensitive",
+        "note",
+        "A column about age, gender or family.",
+        "Left out as a feature: {why}.",
+    ),
+    Rule("left_out_time", "note", "An attribute that is a time.", "Left out as a feature: {why}."),
+    Rule(
+        "left_out_type",
+        "note",
+        "An attribute that is no number, text or yes/no.",
+        "Left out as a feature: {why}.",
+    ),
+    Rule(
+        "left_out_constant",
+        "note",
+        "An attribute that says the same of every lead.",
+        "Left out as a feature: {why}.",
+    ),
+    Rule(
+        "left_out_id",
+        "note",
+        "An attribute that is another one for every lead.",
+        "Left out as a feature: {why}.",
+    ),
+    Rule(
+        "left_out_free_text", "note", "An attribute of free text.", "Left out as a feature: {why}."
+    ),
+    Rule(
+        "left_out_rare_levels",
+        "note",
+        "A category whose every value is rare.",
+        "Left out as a feature: {why}.",
+    ),
+    Rule(
+        "unknown_exclude",
+        "warning",
+        "`[features] exclude` names what is neither a feature nor an attribute.",
+        "Nothing is left out by {column}: check its spelling in leadqual.toml.",
+    ),
 )
 _RULES = {rule.name: rule for rule in RULES}
 

@@ -22,7 +22,11 @@ def console() -> "Console":
     from rich.console import Console
 
     screen = Console(stderr=True, soft_wrap=True, highlight=False)
-    return screen if screen.is_terminal else Console(stderr=True, soft_wrap=True, highlight=False, width=COLUMNS)
+    return (
+        screen
+        if screen.is_terminal
+        else Console(stderr=True, soft_wrap=True, highlight=False, width=COLUMNS)
+    )
 
 
 def say(message: str) -> None:
@@ -99,7 +103,13 @@ def stages(total: int) -> Iterator[Callable[[str], None]]:
 @contextmanager
 def rows_done(total: int, what: str) -> Iterator[Callable[[int], None]]:
     """Count rows of a long run: a bar with time left on a terminal, a line a minute elsewhere."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
 
     screen = console()
     if screen.is_terminal:

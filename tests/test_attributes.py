@@ -234,7 +234,7 @@ def test_what_is_no_feature_is_left_out_and_named(rule, column) -> None:
 def test_the_finding_shows_three_values_and_says_why() -> None:
     finding = left_out([f"C-{i}" for i in range(40)])
     assert [example.value for example in finding.examples] == ["C-0", "C-1", "C-2"]
-    assert finding.mend == "left out as a feature: every value is another one"
+    assert finding.mend == "Left out as a feature: every value is another one."
 
 
 def test_rare_levels_are_told_with_the_number_they_miss() -> None:

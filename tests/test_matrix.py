@@ -16,7 +16,7 @@ from features import engagement as kernel
 from features import matrix
 from features.attributes import Attribute
 from features.history import from_rows
-from features.matrix import FeatureSpec, Leads, learn_spec, unknown_types
+from features.matrix import FeatureSpec, Leads, learn_spec, unknown_channels, unknown_types
 from tests.factories import AS_OF_US, at, event, make_batch, make_events, make_leads
 from tests.reference import Event, differences, engagement
 
@@ -315,3 +315,14 @@ def test_the_columns_of_leads_are_what_is_no_key() -> None:
     assert list(batch.columns) == ["employees", "exporter", "industry"]
     assert len(batch) == 4
     assert batch.created_us.tolist() == [at(age) for age in AGES.values()]
+
+
+def test_an_exclude_that_names_nothing_is_a_warning_and_the_others_are_not() -> None:
+    leads = make_leads(AGES, **RECORDS)
+    exclude = ("employees", "count_web_visit_7d", "emplyees")
+    _, findings = learn_spec(leads, BATCH.history, until_us=AS_OF_US, exclude=exclude)
+    assert [f.column for f in findings if f.rule == "unknown_exclude"] == ["emplyees"]
+
+
+def test_unknown_channels_are_those_without_a_feature() -> None:
+    assert unknown_channels(SPEC, ["web", "fax", "mail", "booth"]) == ("fax", "booth")

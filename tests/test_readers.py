@@ -234,6 +234,11 @@ ELSEWHERE = {
     "cannot_query",
     # below
     "wrong_type", "left_out_attribute",
+    # test_attributes
+    "left_out_sensitive", "left_out_time", "left_out_type", "left_out_constant", "left_out_id",
+    "left_out_free_text", "left_out_rare_levels",
+    # test_matrix
+    "unknown_exclude",
 }  # fmt: skip
 
 

@@ -12,13 +12,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import skops.io
 from lightgbm.basic import LightGBMError
 
 from features import matrix as feature_matrix
 from features.history import DAY_US, Int64, from_rows
 from features.matrix import FeatureSpec, Leads
-from training import handoff, reasons
+from training import handoff, reasons, scorecard_file
 from training.calibration import Calibration
 from training.forest import ForestError
 from training.handoff import DECISIONS as DECISIONS
@@ -32,7 +31,6 @@ from training.trees import Trees
 FORMAT = 1
 MANIFEST = "manifest.json"
 FILES = ("estimator.skops", "trees.txt", "reference.json")
-TRUSTED_TYPES = ["training.scorecard.Scorecard"]
 CANARIES, CANARY_TOLERANCE = 5, 1e-9
 RETRAIN = "retrain with `leadqual train`, or use the version of leadqual that trained it"
 
@@ -275,7 +273,7 @@ class LeadScorer:
         return scorer
 
     def _write(self, folder: Path) -> str:
-        (folder / "estimator.skops").write_bytes(skops.io.dumps(self.estimator.scorecard))
+        (folder / "estimator.skops").write_bytes(scorecard_file.dumps(self.estimator.scorecard))
         (folder / "trees.txt").write_text(self.estimator.trees.to_text(), encoding="utf-8")
         (folder / "reference.json").write_text(_json(self.reference), encoding="utf-8")
         manifest = {
@@ -413,20 +411,12 @@ def _checked(folder: Path, name: str, digests: Mapping[str, str]) -> bytes:
 
 def _scorecard(folder: Path, parts: Mapping[str, bytes]) -> Scorecard:
     try:
-        untrusted = skops.io.get_untrusted_types(data=parts["estimator.skops"])
-        foreign = set(untrusted) - set(TRUSTED_TYPES)
-        loaded = foreign or skops.io.loads(parts["estimator.skops"], trusted=TRUSTED_TYPES)
-    except Exception as error:  # skops raises whatever zip, json and its nodes raise
+        return scorecard_file.loads(parts["estimator.skops"])
+    except ValueError as error:
         raise ArtifactError(
-            f"{folder / 'estimator.skops'} cannot be opened: copy it again, or retrain"
+            f"{folder / 'estimator.skops'} {error}; find out where it comes from, copy it again or "
+            "retrain with `leadqual train`"
         ) from error
-    if foreign or not isinstance(loaded, Scorecard):
-        found = ", ".join(sorted(foreign)) or type(loaded).__name__
-        raise ArtifactError(
-            f"{folder / 'estimator.skops'} holds {found}, expected only a Scorecard: do not use "
-            "it; find out where it comes from, and retrain with `leadqual train`"
-        )
-    return loaded
 
 
 def _trees(folder: Path, parts: Mapping[str, bytes]) -> Trees:
