@@ -40,15 +40,15 @@ def answer(result: Any) -> None:
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print a table for a person; the first column is the row's name, numbers stand to the right."""
+    """Print a table for a person; the first column names the row, numbers stand to the right."""
     from rich.table import Table
 
     shown = Table(title=title, title_justify="left", title_style="bold")
-    rows = [["" if cell is None else str(cell) for cell in row] for row in rows]
+    cells = [["" if cell is None else str(cell) for cell in row] for row in rows]
     for at, name in enumerate(columns):
-        numeric = bool(rows) and all(_is_figure(row[at]) for row in rows)
+        numeric = bool(cells) and all(_is_figure(row[at]) for row in cells)
         shown.add_column(name, justify="right" if numeric else "left", overflow="fold")
-    for row in rows:
+    for row in cells:
         shown.add_row(*(cell.replace("[", "\\[") for cell in row))
     console().print(shown)
 

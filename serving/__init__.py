@@ -1,1 +1,1 @@
-"""Scores for others, over HTTP and in files, by the model that training made; nothing is learned here."""
+"""Scores for others, over HTTP and in files, by the model that training made."""

@@ -4,20 +4,17 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-import pyarrow as pa
 
 from features.findings import Example, Finding
-from features.history import Int64
 from features.matrix import Leads, unknown_types
 from serving.answer_file import answer_file
 from serving.answers import Answers
 from serving.backlog_rows import Backlog, read_backlog
-from training.handoff import apply_capacity
 from training.scorer import DECISIONS, WHYS, LeadScorer, Scores
 
 ROWS_PER_BLOCK = 32_768
@@ -107,7 +104,7 @@ def score_files(
         with progress(len(backlog) * (2 if reasons else 1)) as done:
             scores, rank = _joined(_scored(scorer, backlog, blocks, threads, done)), None
             if capacity is not None:
-                scores, rank = within_capacity(scores, backlog.lead_id, capacity)
+                scores, rank = scores.within_capacity(backlog.lead_id, capacity)
             answers = Answers(scorer, backlog, scores, rank, language if reasons else None)
             for table in _in_order(answers.of, blocks, threads):
                 write(table)
@@ -134,16 +131,6 @@ def score_backlog(
     """Score every row: what one call of ``LeadScorer.score`` gives, without its whole matrix."""
     blocks = _blocks(len(backlog), rows_per_block)
     return _joined(_scored(scorer, backlog, blocks, threads, lambda done: None))
-
-
-def within_capacity(
-    scores: Scores, lead_id: pa.ChunkedArray, capacity: int
-) -> tuple[Scores, Int64]:
-    """Nurture the hand-offs beyond the capacity; also return every row's rank, 0 for none."""
-    rank, over = apply_capacity(scores.score, lead_id, scores.decision, capacity)
-    decision, why = scores.decision.copy(), scores.why.copy()
-    decision[over], why[over] = DECISIONS.index("nurture"), WHYS.index("over_capacity")
-    return replace(scores, decision=decision, why=why), rank
 
 
 def unshared(scorer: LeadScorer, leads: Leads) -> tuple[Finding, ...]:

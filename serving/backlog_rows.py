@@ -1,6 +1,7 @@
 """The rows of a backlog: leads, their moments and their history as read; nothing is scored here."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from features.matrix import Leads, leads_from_arrow
 from features.readers import read_tables
 from serving.suppression import foremost
 
+IDS = ("lead_id", "event_id")
 CATEGORY = pa.dictionary(pa.uint16(), pa.string())
 
 
@@ -81,22 +83,25 @@ def read_backlog(
         The tables break the contract, or a row has no moment.
     """
     moments = as_of if isinstance(as_of, str) else None
-    tables = read_tables(
-        leads,
-        events,
-        columns=columns,
-        timezone=timezone,
-        now_us=now_us,
-        as_of_column=moments,
-        reject_file=reject_file,
-    )
-    rows, findings, segment = tables.leads, tables.findings, tables.event_segment
-    events = _narrowed(tables.events)
-    del tables
-    _give_back_memory()
-    history = from_arrow(events, segment, len(rows))
-    del events
-    _give_back_memory()
+    with _memory_from_the_system() as give_back:
+        tables = read_tables(
+            leads,
+            events,
+            columns=columns,
+            timezone=timezone,
+            now_us=now_us,
+            as_of_column=moments,
+            reject_file=reject_file,
+        )
+        give_back()
+        rows, findings, segment = tables.leads, tables.findings, tables.event_segment
+        names = [name for name in tables.events.column_names if name not in IDS]
+        happened = {name: tables.events[name] for name in names}
+        del tables  # with the ids of the events, its largest column
+        for name in names:  # one by one, so that each frees the memory that it was read into
+            happened[name] = _narrowed(happened[name])
+        give_back()
+        history = from_arrow(pa.table(happened), segment, len(rows))
     lead_id = rows["lead_id"]
     if moments is None:
         own, as_of_us = np.arange(len(rows)), np.full(len(rows), as_of, np.int64)
@@ -116,13 +121,8 @@ def first_rows(lead_id: pa.ChunkedArray) -> Int64:
     return pc.index_in(lead_id, lead_id).to_numpy().astype(np.int64)
 
 
-def _narrowed(events: pa.Table) -> pa.Table:
-    """Return what grouping needs, and as the history keeps it: it then takes half the memory."""
-    names = [name for name in events.column_names if name not in {"lead_id", "event_id"}]
-    return pa.table({name: _narrow(events[name]) for name in names})
-
-
-def _narrow(column: pa.ChunkedArray) -> pa.ChunkedArray:
+def _narrowed(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return a column of events as the history keeps it; it then takes half the memory."""
     if pa.types.is_dictionary(column.type):
         return column.cast(CATEGORY)
     if pa.types.is_floating(column.type):
@@ -130,9 +130,19 @@ def _narrow(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return pa.chunked_array([column.combine_chunks()])  # in one piece NumPy need not copy it
 
 
-def _give_back_memory() -> None:
-    """Give memory that Arrow has freed back to the system, which the next step needs."""
-    pa.default_memory_pool().release_unused()
+@contextmanager
+def _memory_from_the_system() -> Iterator[Callable[[], None]]:
+    """Let Arrow take memory from the system, which gets it back at once when it is freed.
+
+    Arrow's own allocator keeps it for later, which is a tenth at the peak; its readers go on using
+    that allocator, so there is a call to give back what they have left.
+    """
+    before = pa.default_memory_pool()
+    pa.set_memory_pool(pa.system_memory_pool())
+    try:
+        yield before.release_unused
+    finally:
+        pa.set_memory_pool(before)
 
 
 def _suppressions(leads: pa.Table) -> list[str | None] | None:

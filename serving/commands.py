@@ -1,5 +1,6 @@
 """The commands that apply a model: `score` a backlog and `serve` the API."""
 
+import time
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -67,11 +68,13 @@ def score(
         timezone=timezone,
         columns=per_table(scorer.card.config.get("columns", {})),
         reject_file=reject_file,
+        now_us=time.time_ns() // 1_000,
         progress=partial(terminal.rows_done, what="scored"),
     )
     terminal.findings([finding for finding in summary.findings if finding.severity != "note"])
     terminal.say(
-        f"wrote {output}: {summary.rows:,} rows, {summary.scored:,} scored, {summary.hand_offs:,} to hand off"
+        f"wrote {output}: {summary.rows:,} rows, {summary.scored:,} scored, "
+        f"{summary.hand_offs:,} to hand off"
     )
     if as_json:
         terminal.answer({**asdict(summary), "model": scorer.label, "output": str(output)})
@@ -96,5 +99,6 @@ def serve(
     from training.registry import open_model
 
     given = {"host": host, "port": port, "workers": workers}
-    settings = Settings(**{name: value for name, value in given.items() if value is not None})
+    stated = {name: value for name, value in given.items() if value is not None}
+    settings = Settings.model_validate(Settings().model_dump() | stated)
     run(partial(open_model, model, expect_digest=expect_digest, uri=registry), settings)

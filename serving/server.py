@@ -14,8 +14,8 @@ import uvicorn
 from fastapi import FastAPI
 from uvicorn.supervisors import Multiprocess
 
-from serving import logs
 from features.findings import UsageError
+from serving import logs
 from serving.http.app import create_app
 from serving.served_model import ModelSlot, ServedModel
 from serving.settings import Settings, is_loopback

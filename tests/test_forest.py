@@ -69,7 +69,7 @@ def test_a_constant_model_has_one_leaf():
     X = np.zeros((100, 2), np.float32)
     booster = lgb.LGBMClassifier(n_estimators=3, verbose=-1).fit(X, np.repeat([0, 1], 50)).booster_
     ours = Forest.of(booster.model_to_string()).log_odds(X[:1])
-    assert ours.tolist() == booster.predict(X[:1], raw_score=True).tolist()
+    assert ours.tolist() == np.asarray(booster.predict(X[:1], raw_score=True)).tolist()
 
 
 def test_rows_of_another_width_are_refused(numbers):

@@ -280,3 +280,14 @@ def test_the_maturity_curve_ends_at_the_horizon():
     curve = delay_curve(np.array([2.0, 20.0]), np.array([50.0, 50.0]))
     expected = ((1, 0), (3, 0.5), (7, 0.5), (14, 0.5), (30, 1))
     assert maturity_curve(curve, 30) == expected
+
+
+def test_importance_weighs_rows_and_the_censoring_alike():
+    """Of the rows followed for 10 days, 1/4 of the importance has 20: a row known at 20 counts 4 times its own."""
+    as_of = np.array([0, 10, 10, 10]) * DAY_US
+    none = np.full(4, NEVER)
+    rows = Snapshots(np.arange(4), as_of, np.zeros(4, np.float32), none, none, none, none)
+    known = labels(rows, 15, 20 * DAY_US)
+    assert known.weight.tolist() == [4.0, 0.0, 0.0, 0.0]
+    aged = labels(rows, 15, 20 * DAY_US, importance=np.array([0.5, 1.0, 1.0, 1.0]))
+    assert aged.weight.tolist() == [0.5 * 3.5 / 0.5, 0.0, 0.0, 0.0]

@@ -1,1 +1,1 @@
-"""Learning from the history: labels, candidates, calibration, the hand-off rule, evaluation, the artifact; knows nothing of HTTP."""
+"""Learning from the history, up to the artifact that decides; knows nothing of HTTP."""

@@ -113,8 +113,8 @@ def labels(
     known_us : int
         Wins and losses that became known later are not looked at.
     importance : float64 [r], optional
-        How much each row matters, such as less with age; G counts by it too, and `weight` holds it. With a G
-        that counts all rows alike, recent rows would stand for too much.
+        How much each row matters, such as less with age; G counts by it too, and `weight` holds
+        it. With a G that counts all rows alike, recent rows would stand for too much.
     by_age : bool
         One G per age. Later ages have shorter follow-up, so with one G for all the wins of later
         ages would weigh too much. False for a calendar grid, where all ages share each moment.
@@ -151,7 +151,14 @@ def labels(
     known = (follow_up >= 0) & (decided <= follow_up)
     stratum = snapshots.age_days if by_age else np.zeros(len(as_of))
     importance = np.ones(len(as_of)) if importance is None else importance
-    weight, without = _weights(follow_up, decided, known, matured, stratum, importance)
+    weight, without = _weights(
+        follow_up,
+        decided,
+        known=known,
+        matured=matured,
+        stratum=stratum,
+        importance=importance,
+    )
     return Labels(
         known=known,
         won=seen.astype(np.float64),
@@ -224,6 +231,7 @@ def _reopened_share(snapshots: Snapshots, lost: Bool, seen: Bool, horizon_us: in
 def _weights(
     follow_up: Int64,
     decided: Int64,
+    *,
     known: Bool,
     matured: Bool,
     stratum: npt.NDArray[np.floating],

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 from lightgbm.basic import LightGBMError
 
 from features import matrix as feature_matrix
@@ -83,6 +84,15 @@ class Scores:
     def __len__(self) -> int:
         """Return the number of rows."""
         return len(self.score)
+
+    def within_capacity(
+        self, lead_id: pa.ChunkedArray, capacity: int
+    ) -> tuple["Scores", npt.NDArray[np.int64]]:
+        """Nurture the hand-offs beyond the capacity; also return every row's rank, 0 for none."""
+        rank, over = handoff.apply_capacity(self.score, lead_id, self.decision, capacity)
+        decision, why = self.decision.copy(), self.why.copy()
+        decision[over], why[over] = handoff.NURTURE, WHYS.index("over_capacity")
+        return replace(self, decision=decision, why=why), rank
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,8 @@ class Trees:
 
         They and a constant add up to `log_odds`.
         """
+        if not len(X):
+            return np.zeros(X.shape)  # LightGBM divides by the number of rows
         added = np.asarray(self.booster.predict(X, pred_contrib=True, num_threads=1))
         return added[:, :-1]
 
