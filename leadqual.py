@@ -1,4 +1,4 @@
-"""The command `leadqual`: composes each package's own commands and turns errors into exit codes; it does no work itself."""
+"""The command `leadqual`: each package's own commands, and exit codes for their errors."""
 
 import sys
 
@@ -20,7 +20,7 @@ EXIT_CODES = {
     "OutputError": 5,
     "OSError": 5,
 }
-"""Who can act: 2 whoever sends the data, 3 whoever judges the model, 4 whoever deploys it, 5 whoever runs the disk."""
+"""Who can act: 2 who sends data, 3 who judges the model, 4 who deploys it, 5 who runs the disk."""
 
 app = typer.Typer(
     name="leadqual",
@@ -35,7 +35,7 @@ for commands in (features_commands, training_commands, serving_commands):
 
 
 def main() -> None:
-    """Run the command; known errors end with one message on stderr and their exit code, others are bugs (1)."""
+    """Run the command; a known error ends with its message on stderr and its exit code."""
     try:
         app()
     except KeyboardInterrupt:

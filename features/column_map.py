@@ -1,4 +1,4 @@
-"""The column map of a CRM: our names to theirs, per table, from `[columns]` of the configuration."""
+"""The column map of a CRM per table: our names to theirs, from `[columns]` of the config."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""The command about features: `leadqual features`; and the options that the commands of all packages share."""
+"""The command `leadqual features`, and the options that the commands of all packages share."""
 
 from dataclasses import asdict
 from typing import Annotated

@@ -76,4 +76,4 @@ class ContractError(ValueError):
 
 
 class UsageError(ValueError):
-    """A command or a call that cannot be meant so: the message says what was given and what would do."""
+    """A command that cannot be meant so: the message says what was given and what would do."""

@@ -1,4 +1,4 @@
-"""How the commands talk to people and programs: tables and stages on stderr, JSON on stdout; what they say is not here."""
+"""How commands talk: tables and stages for people on stderr, JSON for programs on stdout."""
 
 import json
 import sys

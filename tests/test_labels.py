@@ -283,7 +283,7 @@ def test_the_maturity_curve_ends_at_the_horizon():
 
 
 def test_importance_weighs_rows_and_the_censoring_alike():
-    """Of the rows followed for 10 days, 1/4 of the importance has 20: a row known at 20 counts 4 times its own."""
+    """One of four rows has matured and stands for all, by number or by importance."""
     as_of = np.array([0, 10, 10, 10]) * DAY_US
     none = np.full(4, NEVER)
     rows = Snapshots(np.arange(4), as_of, np.zeros(4, np.float32), none, none, none, none)
