@@ -44,6 +44,14 @@ class Load:
     errors: int
 
 
+@dataclass
+class _Waiting:
+    """A connection that waits for an answer since `sent`, and what it has of it."""
+
+    sent: float
+    seen: bytes = b""
+
+
 def main() -> None:
     """Measure, print, and exit with 1 when a bar is missed."""
     options = _options()
@@ -174,15 +182,17 @@ def _loop(port: int, path: str, *, seconds: float) -> Load:
         connection = socket.create_connection((HOST, port))
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.sendall(request)
-        ready.register(connection, selectors.EVENT_READ, [time.perf_counter()])
+        ready.register(connection, selectors.EVENT_READ, _Waiting(time.perf_counter()))
     started, took, errors = time.perf_counter(), [], 0
     while time.perf_counter() - started < seconds:
         for key, _ in ready.select():
-            answer = key.fileobj.recv(65_536)  # type: ignore[union-attr]
+            key.data.seen += key.fileobj.recv(65_536)  # type: ignore[union-attr]
+            if not _is_whole(key.data.seen):
+                continue
             now = time.perf_counter()
-            took.append(now - key.data[0])
-            errors += not answer.startswith(b"HTTP/1.1 200")
-            key.data[0] = now
+            took.append(now - key.data.sent)
+            errors += not key.data.seen.startswith(b"HTTP/1.1 200")
+            key.data.sent, key.data.seen = now, b""
             key.fileobj.sendall(request)  # type: ignore[union-attr]
     elapsed = time.perf_counter() - started
     for key in list(ready.get_map().values()):
@@ -190,6 +200,14 @@ def _loop(port: int, path: str, *, seconds: float) -> Load:
     took.sort()
     p50, p99 = (took[int(len(took) * share)] * 1e3 for share in (0.5, 0.99))
     return Load(len(took) / elapsed, p50, p99, errors)
+
+
+def _is_whole(answer: bytes) -> bool:
+    head, found, content = answer.partition(b"\r\n\r\n")
+    if not found:
+        return False
+    length = head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0]
+    return len(content) >= int(length)
 
 
 def _report(turns: list[tuple[Load, Load]], client: str) -> int:

@@ -1,12 +1,14 @@
 """Small scorers for tests, fitted quickly on invented leads; one seed, one scorer."""
 
 from dataclasses import replace
+from datetime import datetime
 
 import numpy as np
 
 from features.attributes import Attribute
 from features.history import DAY_US, from_rows
 from features.matrix import FeatureSpec, Leads, matrix
+from features.moments import iso
 from training import handoff, trees
 from training.calibration import Calibration
 from training.recipes import MIXES, Estimator
@@ -43,6 +45,47 @@ def small_leads(seed: int, leads: int = 600, spec: FeatureSpec = SPEC) -> Leads:
         for attribute in spec.attributes
     }
     return Leads(np.full(leads, EPOCH_US), columns, from_rows(rows), np.arange(leads))
+
+
+def json_leads(seed: int, leads: int) -> list[dict]:
+    """Invent leads as a request holds them, with gaps, strangers, late entries and any order."""
+    rng = np.random.default_rng(seed)
+    types, channels = (*SPEC.types, "unheard_of", "call"), (*SPEC.channels, "carrier pigeon", None)
+    return [
+        {
+            "lead_id": f"L-{number}",
+            "created_at": iso(EPOCH_US),
+            "attributes": {a.name: _value(rng, a) for a in SPEC.attributes if rng.random() < 0.8},
+            "events": [_json_event(rng, types, channels) for _ in range(rng.integers(0, 25))],
+        }
+        for number in range(leads)
+    ]
+
+
+def leads_of(requested: list[dict]) -> Leads:
+    """Read leads out of a request, slowly and plainly: what the service must agree with."""
+
+    def micros(text):
+        return round(datetime.fromisoformat(text).timestamp() * 1_000_000)
+
+    rows = [
+        [
+            (
+                micros(event["occurred_at"]),
+                micros(event.get("recorded_at") or event["occurred_at"]),
+                event["event_type"],
+                event.get("channel"),
+                event.get("value"),
+            )
+            for event in lead["events"]
+        ]
+        for lead in requested
+    ]
+    columns = {
+        a.name: [lead["attributes"].get(a.name) for lead in requested] for a in SPEC.attributes
+    }
+    created = np.array([micros(lead["created_at"]) for lead in requested], np.int64)
+    return Leads(created, columns, from_rows(rows), np.arange(len(requested)))
 
 
 def small_scorer(seed: int = 0, spec: FeatureSpec = SPEC, mix: str = "blend") -> LeadScorer:
@@ -88,6 +131,14 @@ def _event(rng, types, channels):
     value = None if rng.random() < 0.5 else float(rng.integers(1, 100))
     kind, channel = types[rng.integers(len(types))], channels[rng.integers(len(channels))]
     return moment, moment, kind, channel, value
+
+
+def _json_event(rng, types, channels):
+    moment, _, kind, channel, value = _event(rng, types, channels)
+    event = {"event_type": kind, "occurred_at": iso(moment), "channel": channel, "value": value}
+    if rng.random() < 0.2:
+        event["recorded_at"] = iso(moment + int(rng.integers(0, 20)) * DAY_US)
+    return event
 
 
 def _value(rng, attribute: Attribute):

@@ -126,11 +126,12 @@ def train(
     A recipe is chosen, judged on later leads, and shipped fitted once more on everything.
     """
     from training import report
-    from training.learning import STAGES, learn
+    from training.learning import STAGES, Stopwatch, learn
 
     settings = _config(config, horizon_days)
     with terminal.stages(len(STAGES)) as stage:
-        stage("read")
+        clock = Stopwatch(stage)
+        clock("read")
         crm = _crm(leads, events, outcomes, settings, until, timezone, reject_file)
         learned = learn(
             crm,
@@ -138,9 +139,9 @@ def train(
             seed=seed,
             allow_weak=allow_weak,
             threads=os.cpu_count() or 1,
-            stage=stage,
+            clock=clock,
         )
-        stage("save")
+        clock("save")
         scorer = learned.scorer.save(output)
         report.write(learned.report, output)
     terminal.findings(learned.findings)

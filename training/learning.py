@@ -27,6 +27,7 @@ STAGES = (
     "choose the recipe",
     "judge it on later leads",
     "refit on everything",
+    "figures with their intervals",
     "save",
 )
 
@@ -47,16 +48,18 @@ def learn(
     seed: int = 0,
     allow_weak: bool = False,
     threads: int = 1,
-    stage: Callable[[str], None] = lambda name: None,
+    clock: "Stopwatch | None" = None,
 ) -> Learned:
     """Choose a recipe, judge it, and ship it fitted once more on all known at ``crm.until_us``.
+
+    The stages are announced and timed by `clock`; their seconds stand in the report.
 
     Raises
     ------
     TooLittleHistory
         Nothing can be learned; or too little to judge, and not `allow_weak`.
     """
-    clock = Stopwatch(stage)
+    clock = clock or Stopwatch()
     clock("snapshots")
     study = prepare(crm, config, seed=seed, threads=threads)
     if study.roles.weak and not allow_weak:
@@ -75,8 +78,10 @@ def _learn(study: Study, clock: "Stopwatch") -> Learned:
     judged = judge(study, choice)
     clock("refit on everything")
     shipped = ship(study, choice, judged.scored)
+    clock("figures with their intervals")
+    report = content.describe(study, choice, judged, shipped)
     clock.stop()
-    report = content.describe(study, choice, judged, shipped, clock.seconds)
+    report["seconds"] = dict(clock.seconds)
     scorer = replace(shipped.scorer, card=content.card(study, choice, report))
     return Learned(scorer, report, (*study.crm.findings, *shipped.findings))
 
@@ -84,7 +89,7 @@ def _learn(study: Study, clock: "Stopwatch") -> Learned:
 class Stopwatch:
     """Announces stages and keeps their seconds."""
 
-    def __init__(self, announce: Callable[[str], None]) -> None:
+    def __init__(self, announce: Callable[[str], None] = lambda name: None) -> None:
         self.seconds: dict[str, float] = {}
         self._announce = announce
         self._name, self._since = "", time.perf_counter()

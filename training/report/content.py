@@ -28,9 +28,7 @@ Float64 = npt.NDArray[np.float64]
 Bool = npt.NDArray[np.bool_]
 
 
-def describe(
-    study: Study, choice: Choice, judged: Judged, shipped: Shipped, seconds: dict[str, float]
-) -> dict[str, Any]:
+def describe(study: Study, choice: Choice, judged: Judged, shipped: Shipped) -> dict[str, Any]:
     """Put all that the report says into one plain mapping; NaN where a figure is not defined."""
     rule = shipped.scorer.rule
     report: dict[str, Any] = {
@@ -57,7 +55,6 @@ def describe(
         "leaks": [],
         "gate": {"passed": None, "checks": []},
         "weak": study.roles.weak,
-        "seconds": seconds,
     }
     return {"summary": list(_summary(report)), **report}
 
