@@ -94,11 +94,9 @@ def serve(
     registry: Registry = DEFAULT_URI,
 ) -> None:
     """Serve the scoring API until SIGTERM."""
+    from serving import settings
     from serving.server import run
-    from serving.settings import Settings
     from training.registry import open_model
 
-    given = {"host": host, "port": port, "workers": workers}
-    stated = {name: value for name, value in given.items() if value is not None}
-    settings = Settings.model_validate(Settings().model_dump() | stated)
-    run(partial(open_model, model, expect_digest=expect_digest, uri=registry), settings)
+    stated = settings.read(host=host, port=port, workers=workers)
+    run(partial(open_model, model, expect_digest=expect_digest, uri=registry), stated)

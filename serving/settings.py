@@ -2,10 +2,12 @@
 
 import ipaddress
 import socket
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from features.findings import UsageError
 
 
 class Settings(BaseSettings):
@@ -37,6 +39,23 @@ class Settings(BaseSettings):
     threads: int = Field(default=2, ge=1, le=64)
     stop_within_seconds: int = Field(default=10, ge=1, le=15)
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+def read(**options: Any) -> Settings:
+    """Return the settings: options that are given (not None), else the environment, else defaults.
+
+    Raises
+    ------
+    UsageError
+        Names every setting that cannot be used.
+    """
+    try:
+        return Settings(**{name: value for name, value in options.items() if value is not None})
+    except ValidationError as error:
+        wrong = "; ".join(
+            f"LEADQUAL_{str(item['loc'][0]).upper()}: {item['msg']}" for item in error.errors()
+        )
+        raise UsageError(f"settings that cannot be used: {wrong}") from error
 
 
 def is_loopback(host: str) -> bool:

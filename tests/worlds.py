@@ -35,9 +35,7 @@ class World:
             rows_of(table["lead_id"], self.leads["lead_id"])
             for table in (self.events, self.outcomes)
         )
-        return Tables(
-            self.leads, self.events, self.outcomes, (), self.until_us, event, outcome
-        )
+        return Tables(self.leads, self.events, self.outcomes, (), self.until_us, event, outcome)
 
     @property
     def crm(self) -> Crm:
@@ -53,7 +51,10 @@ def make_outcomes(facts: dict[str, tuple[float, str]] | list[tuple[str, float, s
     """
     rows = [(lead, *fact) for lead, fact in facts.items()] if isinstance(facts, dict) else facts
     closed = [at(age) for _, age, _ in rows]
-    late = [at(known[lead]) if lead in known else when for (lead, *_), when in zip(rows, closed)]
+    late = [
+        at(known[lead]) if lead in known else when
+        for (lead, *_), when in zip(rows, closed, strict=True)
+    ]
     return pa.table(
         {
             "lead_id": pa.array([lead for lead, *_ in rows], pa.string()),
