@@ -3,6 +3,7 @@
 import sys
 import timeit
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -23,12 +24,14 @@ def main() -> None:
     events = [event(age * 3.7, kinds[age % 4], "web", float(age)) for age in range(20)]
     spec = FeatureSpec(kinds, ("web",))
     lead = make_lead(events, AS_OF_US - 90 * DAY_US)
-    fixed = _kernel_arguments(spec, lead.history)
+    fixed: tuple[Any, ...] = _kernel_arguments(spec, lead.history)
     row, now = np.zeros(1, np.int64), np.array([AS_OF_US])
     out = np.empty((1, len(spec.names)), np.float32)
 
+    arguments: Any = (*fixed, row, lead.created_us, now, out)
+
     def kernel() -> None:
-        engagement(*fixed, row, lead.created_us, now, out)
+        engagement(*arguments)
 
     def plain() -> None:
         reference.engagement(spec, events, lead.created_us[0], AS_OF_US)

@@ -12,23 +12,20 @@ BAR_SECONDS = 0.3
 
 def main() -> None:
     """Print both medians and their difference."""
-    leadqual = Path(sys.executable).with_name("leadqual")
-    commands = {"leadqual --help": [leadqual, "--help"], "pass": [sys.executable, "-c", "pass"]}
-    seconds = {
-        name: statistics.median(_seconds(c) for _ in range(TURNS)) for name, c in commands.items()
-    }
-    more = seconds["leadqual --help"] - seconds["pass"]
-    print(
-        f"leadqual --help {seconds['leadqual --help']:.3f} s, python -c pass {seconds['pass']:.3f} s"
-    )
-    print(
-        f"difference {more:.3f} s (bar {BAR_SECONDS}): {'holds' if more < BAR_SECONDS else 'MISSED'}"
-    )
+    leadqual = _median([str(Path(sys.executable).with_name("leadqual")), "--help"])
+    bare = _median([sys.executable, "-c", "pass"])
+    verdict = "holds" if leadqual - bare < BAR_SECONDS else "MISSED"
+    print(f"leadqual --help {leadqual:.3f} s, python -c pass {bare:.3f} s")
+    print(f"difference {leadqual - bare:.3f} s (bar {BAR_SECONDS}): {verdict}")
 
 
-def _seconds(command: list[object]) -> float:
+def _median(command: list[str]) -> float:
+    return statistics.median(_seconds(command) for _ in range(TURNS))
+
+
+def _seconds(command: list[str]) -> float:
     start = time.perf_counter()
-    subprocess.run(list(map(str, command)), check=True, capture_output=True)
+    subprocess.run(command, check=True, capture_output=True)
     return time.perf_counter() - start
 
 

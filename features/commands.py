@@ -27,7 +27,10 @@ RejectFile = Annotated[
 
 @app.command()
 def features(as_json: AsJson = False) -> None:
-    """Print the catalogue of features: name, unit, window, concept and meaning."""
+    """Print the catalogue of features.
+
+    Each has a name, a unit, a window, a concept and its meaning in English and Japanese.
+    """
     from features.catalogue import CONCEPTS, standard
 
     found = standard()
@@ -38,9 +41,11 @@ def features(as_json: AsJson = False) -> None:
         f"{len(found)} features of the standard event types; each attribute of a lead adds one",
         ("name", "unit", "window", "concept", "meaning", "意味"),
         [(f.name, f.unit, f.window, f.concept, f.english, f.japanese) for f in found],
+        result=True,
     )
     terminal.table(
         "Concepts",
         ("concept", "meaning", "意味"),
         [(name, *texts) for name, texts in CONCEPTS.items()],
+        result=True,
     )

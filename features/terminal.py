@@ -1,11 +1,11 @@
-"""How commands talk: tables and stages for people on stderr, JSON for programs on stdout."""
+"""How commands talk: results on stdout, as a table or as JSON, and everything else on stderr."""
 
 import json
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -17,46 +17,73 @@ COLUMNS = 120
 """How wide tables are where nobody looks: in a log."""
 
 
-def console() -> "Console":
-    """Return the console for people: stderr, so that stdout stays free for results."""
+def console(*, result: bool = False) -> "Console":
+    """Return the console for people: stderr, so that stdout stays free, or stdout for a result."""
     from rich.console import Console
 
-    screen = Console(stderr=True, soft_wrap=True, highlight=False)
-    return (
-        screen
-        if screen.is_terminal
-        else Console(stderr=True, soft_wrap=True, highlight=False, width=COLUMNS)
-    )
+    def screen(width: int | None = None) -> Console:
+        return Console(stderr=not result, soft_wrap=True, highlight=False, width=width)
+
+    return screen() if screen().is_terminal else screen(COLUMNS)
 
 
-def say(message: str) -> None:
-    """Print one line for a person; brackets in it are text."""
-    console().print(message, markup=False)
+def say(message: str, *, result: bool = False) -> None:
+    """Print a message for a person; brackets in it are text."""
+    console(result=result).print(printable(message), markup=False)
 
 
 def answer(result: Any) -> None:
     """Print a machine-readable result on stdout."""
-    sys.stdout.write(json.dumps(result, ensure_ascii=False, indent=1, default=str) + "\n")
+    unicode = (sys.stdout.encoding or "").lower().startswith("utf")
+    sys.stdout.write(json.dumps(result, ensure_ascii=not unicode, indent=1, default=str) + "\n")
 
 
-def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print a table for a person; the first column names the row, numbers stand to the right."""
+def printable(text: str) -> str:
+    r"""Return a text without what would steer a terminal, such as escape codes in a CRM's cells.
+
+    >>> printable("a\x1b[31mb\n甲")
+    'a\ufffd[31mb\n甲'
+    """
+    if text.isprintable():
+        return text
+    return "".join(sign if sign.isprintable() or sign == "\n" else "\ufffd" for sign in text)
+
+
+def table(
+    title: str,
+    columns: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    *,
+    result: bool = False,
+) -> None:
+    """Print a table for a person.
+
+    The first column names the row and is never broken, numbers stand to the right, and a column
+    without any cell is left out.
+    """
     from rich.table import Table
+    from rich.text import Text
 
-    shown = Table(title=title, title_justify="left", title_style="bold")
-    cells = [["" if cell is None else str(cell) for cell in row] for row in rows]
-    for at, name in enumerate(columns):
-        numeric = bool(cells) and all(_is_figure(row[at]) for row in cells)
-        shown.add_column(name, justify="right" if numeric else "left", overflow="fold")
+    shown = Table(title=Text(title, "bold"), title_justify="left")
+    cells = [["" if cell is None else printable(str(cell)) for cell in row] for row in rows]
+    kept = [at for at in range(len(columns)) if not cells or any(row[at] for row in cells)]
+    for at in kept:
+        justify: Literal["left", "right"] = (
+            "right" if cells and all(_is_figure(row[at]) for row in cells) else "left"
+        )
+        shown.add_column(columns[at], justify=justify, overflow="fold", no_wrap=at == 0)
     for row in cells:
-        shown.add_row(*(cell.replace("[", "\\[") for cell in row))
-    console().print(shown)
+        shown.add_row(*(Text(row[at]) for at in kept))
+    console(result=result).print(shown)
 
 
-def findings(found: Sequence["Finding"], title: str = "Findings") -> None:
-    """Print findings of the data contract as a table; nothing when there is none."""
+def findings(found: Sequence["Finding"], title: str = "Findings", *, result: bool = False) -> None:
+    """Print findings of the data contract as a table, errors first; nothing when there is none."""
+    from features.findings import SEVERITIES
+
     if not found:
         return
+    found = sorted(found, key=lambda finding: SEVERITIES.index(finding.severity))
     rows = [
         (
             finding.severity,
@@ -64,12 +91,13 @@ def findings(found: Sequence["Finding"], title: str = "Findings") -> None:
             finding.column,
             finding.rule,
             f"{finding.rows:,}" if finding.rows else "",
-            "; ".join(f"{example.where}: {example.value}" for example in finding.examples),
+            "; ".join(map(str, finding.examples)),
             finding.mend,
         )
         for finding in found
     ]
-    table(title, ("severity", "table", "column", "rule", "rows", "examples", "what to do"), rows)
+    columns = ("severity", "table", "column", "rule", "rows", "examples", "what to do")
+    table(title, columns, rows, result=result)
 
 
 @contextmanager

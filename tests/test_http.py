@@ -6,12 +6,13 @@ from typing import Any
 
 import httpx
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from features.history import DAY_US
-from features.matrix import Leads
+from features.history import DAY_US, from_arrow
+from features.matrix import Leads, leads_from_arrow
 from features.moments import iso
 from serving.http import answers, routes
 from serving.http.app import create_app
@@ -21,6 +22,7 @@ from tests.scorers import AS_OF_US, EPOCH_US, json_leads, leads_of, small_scorer
 from training.handoff import DECISIONS, GRADES
 
 AS_OF = iso(AS_OF_US)
+UTC_TIME = pa.timestamp("us", "UTC")
 
 
 class Service:
@@ -123,6 +125,46 @@ def test_a_lead_scores_over_http_as_in_the_scorer_alone_and_in_a_batch(
     assert [r["decision"] for r in together] == [DECISIONS[d] for d in expected.decision]
     assert [r["lead_id"] for r in together] == [item["lead_id"] for item in requested]
     assert alone == together
+
+
+def test_a_lead_scores_over_http_as_from_tables(service, scorer):
+    """Law 3 on the backlog's way: Arrow tables, events of all leads in one."""
+    requested = json_leads(12, 30)
+    events = [
+        {"row": row, "recorded_at": None} | event
+        for row, item in enumerate(requested)
+        for event in item["events"]
+    ]
+    times = {"occurred_at", "recorded_at"}
+    table = pa.table(
+        {
+            name: pa.array([each[name] for each in events], pa.string()).cast(UTC_TIME)
+            if name in times
+            else [each[name] for each in events]
+            for name in ("row", "occurred_at", "recorded_at", "event_type", "channel", "value")
+        }
+    )
+    history = from_arrow(table, table["row"].to_numpy(), len(requested))
+    records = [item["attributes"] | {"created_at": item["created_at"]} for item in requested]
+    columns = {a.name: [record.get(a.name) for record in records] for a in scorer.spec.attributes}
+    created = pa.array([record["created_at"] for record in records]).cast(UTC_TIME)
+    leads = leads_from_arrow(pa.table(columns | {"created_at": created}), history)
+    expected = scorer.score(leads, np.full(len(requested), AS_OF_US))
+    assert [r["score"] for r in service.results(*requested)] == expected.score.tolist()
+
+
+def test_requests_at_the_same_time_do_not_mix(service):
+    requests = [json_leads(seed, 3) for seed in range(16)]
+    expected = [service.results(*requested, reasons=True) for requested in requests]
+
+    async def together():
+        transport = httpx.ASGITransport(service.app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            bodies = [{"leads": requested, "reasons": True} for requested in requests]
+            sent = [client.post("/v1/score", json=body) for body in bodies]
+            return [answer.json()["results"] for answer in await asyncio.gather(*sent)]
+
+    assert asyncio.run(together()) == expected
 
 
 def test_shuffled_events_change_nothing(service):

@@ -605,7 +605,8 @@ def test_a_save_that_fails_while_it_writes_leaves_what_was_there(folder, saved, 
 
 @pytest.mark.parametrize("moved", range(4))
 def test_a_save_that_dies_between_two_files_leaves_nothing_that_loads(folder, monkeypatch, moved):
-    move, done = Path.replace, []
+    move = Path.replace
+    done: list[object] = []
 
     def dies(self, target):
         if len(done) == moved:
