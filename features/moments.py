@@ -1,11 +1,13 @@
 """Moments: inside as microseconds since the epoch (UTC), outside as people write them."""
 
-from datetime import UTC, datetime, timedelta
+import re
+from datetime import UTC, datetime, timedelta, tzinfo
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from features.findings import UsageError
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+ISO_8601 = re.compile(r"\d{4}-\d{2}-\d{2}([T ]\d{2}.*)?")
 
 
 def to_us(moment: datetime) -> int:
@@ -36,34 +38,62 @@ def iso(moment_us: int) -> str:
     return from_us(moment_us).isoformat().replace("+00:00", "Z")
 
 
-def parse(text: str, timezone: str | None = None) -> int | None:
+def written(text: str) -> datetime | None:
+    """Return the moment that a text in ISO 8601 names, with its zone if it has one; None for others.
+
+    >>> written("2026-09-01 09:00 UTC").isoformat(), written("20260901"), written("2026-02-30")
+    ('2026-09-01T09:00:00+00:00', None, None)
+    """
+    text = text.strip().upper()
+    if text.endswith("UTC"):
+        text = f"{text.removesuffix('UTC').strip()}Z"
+    if not ISO_8601.fullmatch(text):
+        return None
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        return None
+
+
+def parse(text: str, timezone: str | None = None, *, option: str = "the time") -> int | None:
     """Read a moment that a person typed; None where the text is no time at all.
+
+    Parameters
+    ----------
+    text : str
+    timezone : str, optional
+        The zone of a time without one: a name or an offset.
+    option : str
+        What the text was given for.
 
     Raises
     ------
     UsageError
-        It is a time, but without a zone, and no `timezone` is given.
+        It is a time, but without a zone, and no known `timezone` is given.
 
     Examples
     --------
     >>> parse("2026-09-01T09:00:00+09:00") == parse("2026-09-01", "UTC"), parse("as_of")
     (True, None)
     """
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
+    moment = written(text)
+    if moment is None:
         return None
     if moment.tzinfo is None:
         if timezone is None:
-            raise UsageError(f"{text} has no time zone: write {text}Z for UTC, or give --timezone")
+            raise UsageError(
+                f"{option} {text} has no time zone: write {moment.isoformat()}Z for UTC, "
+                "or give --timezone"
+            )
         moment = moment.replace(tzinfo=_zone(timezone))
     return to_us(moment)
 
 
-def _zone(name: str) -> ZoneInfo:
+def _zone(name: str) -> tzinfo:
     try:
-        return ZoneInfo(name)
+        offset = datetime.strptime(name, "%z").tzinfo if name[:1] in {"+", "-"} else None
+        return offset or ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError) as error:
         raise UsageError(
-            f"--timezone {name} is unknown: name one such as Asia/Tokyo or UTC"
+            f"--timezone {name or '(empty)'} is unknown: name one such as Asia/Tokyo, UTC or +09:00"
         ) from error

@@ -1,6 +1,7 @@
 """How commands talk: results on stdout, as a table or as JSON, and everything else on stderr."""
 
 import json
+import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 SECONDS_BETWEEN_LINES = 60.0
 COLUMNS = 120
 """How wide tables are where nobody looks: in a log."""
+STEERING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 def console(*, result: bool = False) -> "Console":
@@ -44,9 +46,7 @@ def printable(text: str) -> str:
     >>> printable("a\x1b[31mb\n甲")
     'a\ufffd[31mb\n甲'
     """
-    if text.isprintable():
-        return text
-    return "".join(sign if sign.isprintable() or sign == "\n" else "\ufffd" for sign in text)
+    return STEERING.sub("\ufffd", text)
 
 
 def table(

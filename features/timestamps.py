@@ -1,16 +1,15 @@
 """A column of times, however written, as times in UTC; whether one may be missing is not here."""
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from features.faults import NO_ROWS, Int64, rows_where
-from features.moments import to_us
+from features.moments import to_us, written
 
 UTC_US = pa.timestamp("us", "UTC")
 LOCAL_US = pa.timestamp("us")
@@ -19,7 +18,6 @@ END_S = 7_258_118_400
 PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 SAMPLE_ROWS = 100
 NOT_A_TIME = np.iinfo(np.int64).min
-ISO_8601 = re.compile(r"\d{4}-\d{2}-\d{2}([T ]\d{2}.*)?")
 
 
 @dataclass(frozen=True)
@@ -127,7 +125,7 @@ def _one_by_one(column: pa.ChunkedArray, timezone: str | None) -> Times:
     local = np.full(len(column), NOT_A_TIME)
     unreadable = []
     for row, text in _texts(column):
-        moment = _moment(text)
+        moment = written(text)
         if moment is None:
             unreadable.append(row)
         elif moment.tzinfo is None:
@@ -154,16 +152,6 @@ def _texts(column: pa.ChunkedArray) -> Iterator[tuple[int, str]]:
             if text is not None and not text.isspace() and text:
                 yield row, text.strip()
         start += len(chunk)
-
-
-def _moment(text: str) -> datetime | None:
-    text = text.upper().removesuffix("UTC").strip() + ("Z" if text.upper().endswith("UTC") else "")
-    if not ISO_8601.fullmatch(text):
-        return None
-    try:
-        return datetime.fromisoformat(text)
-    except ValueError:
-        return None
 
 
 def _outside(column: pa.ChunkedArray) -> Int64:

@@ -28,9 +28,6 @@ from training import handoff
 from training.recipes import MIXES
 from training.scorer import CANARIES, FILES, MANIFEST, OBJECTED, WHYS, ArtifactError, LeadScorer
 
-INVERSE = handoff.best_fifth_rule(np.arange(10) / 10)
-
-
 @cache
 def scorer_of(mix="blend"):
     return small_scorer(mix=mix)
