@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import pyarrow as pa
 
@@ -74,8 +75,13 @@ def _attributes(
 
 def _missing(table: str, column: str, theirs: str, names: Sequence[str]) -> Finding:
     listed = ", ".join(names[:MOST_NAMED]) + (", …" if len(names) > MOST_NAMED else "")
-    nearest = _nearest(theirs, names) or "its name"
-    return found("missing_column", table, column, nearest=nearest, names=listed)
+    nearest = _nearest(theirs, names)
+    finding = found("missing_column", table, column, nearest=nearest or "its name", names=listed)
+    if any(each.column(column) for each in TABLES):
+        return finding
+    hint = f" Did you mean {nearest}?" if nearest else ""
+    either = "Judge at a time such as 2026-09-01T00:00:00Z, or at a column of the table"
+    return replace(finding, mend=f"{either}, which has {listed}.{hint}")
 
 
 def _nearest(name: str, names: Sequence[str]) -> str | None:

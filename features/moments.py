@@ -7,6 +7,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from features.findings import UsageError
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+END = datetime(2200, 1, 1, tzinfo=UTC)
+"""What lies beyond it, or before 1970, is a typo."""
 ISO_8601 = re.compile(r"\d{4}-\d{2}-\d{2}([T ]\d{2}.*)?")
 
 
@@ -39,7 +41,7 @@ def iso(moment_us: int) -> str:
 
 
 def written(text: str) -> datetime | None:
-    """Return the moment that a text in ISO 8601 names, with its zone if it has one; None for others.
+    """Return the moment that a text in ISO 8601 names, with its zone if it has one, else None.
 
     >>> written("2026-09-01 09:00 UTC").isoformat(), written("20260901"), written("2026-02-30")
     ('2026-09-01T09:00:00+00:00', None, None)
@@ -69,7 +71,7 @@ def parse(text: str, timezone: str | None = None, *, option: str = "the time") -
     Raises
     ------
     UsageError
-        It is a time, but without a zone, and no known `timezone` is given.
+        It is a time, but outside 1970 to 2199, or without a zone where no known one is given.
 
     Examples
     --------
@@ -86,6 +88,8 @@ def parse(text: str, timezone: str | None = None, *, option: str = "the time") -
                 "or give --timezone"
             )
         moment = moment.replace(tzinfo=_zone(timezone))
+    if not EPOCH <= moment < END:
+        raise UsageError(f"{option} {text} lies outside 1970 to 2199: it looks like a typo")
     return to_us(moment)
 
 

@@ -9,11 +9,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from features.faults import NO_ROWS, Int64, rows_where
-from features.moments import to_us, written
+from features.moments import END, to_us, written
 
 UTC_US = pa.timestamp("us", "UTC")
 LOCAL_US = pa.timestamp("us")
-END_S = 7_258_118_400
+END_S = to_us(END) // 1_000_000
 """The year 2200: what lies beyond it, or before 1970, is a typo."""
 PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 SAMPLE_ROWS = 100

@@ -48,9 +48,9 @@ def answer_file(path: Path) -> Iterator[Callable[[pa.Table], None]]:
     OutputError
         The folder is missing, not writable or full.
     """
-    staged = path.with_name(f".{path.name}.{os.getpid()}.part")
     with _told(path):
         _check_name(path)
+        staged = path.with_name(f".{path.name}.{os.getpid()}.part")
         rows = _Rows(staged, csv=path.suffix.lower() == ".csv")
 
     def write(table: pa.Table) -> None:

@@ -9,7 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from features.findings import Finding
+from features.contract import LEADS
+from features.findings import Finding, UsageError
 from features.history import Int64, from_arrow
 from features.matrix import Leads, leads_from_arrow
 from features.readers import read_tables
@@ -81,8 +82,13 @@ def read_backlog(
     ------
     ContractError
         The tables break the contract, or a row has no moment.
+    UsageError
+        The column cannot hold moments.
     """
     moments = as_of if isinstance(as_of, str) else None
+    known = LEADS.column(moments) if moments else None
+    if known and known.kind != "time":
+        raise UsageError(f"--as-of {moments}: that column holds no times, name one that does")
     with _memory_from_the_system() as give_back:
         tables = read_tables(
             leads,

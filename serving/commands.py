@@ -4,7 +4,7 @@ import time
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -39,7 +39,9 @@ def score(
     reasons: Annotated[
         bool, typer.Option("--reasons", help="Give reasons for the hand-offs.")
     ] = False,
-    language: Annotated[str, typer.Option("--language", help="Of the reasons: en or ja.")] = "en",
+    language: Annotated[
+        Literal["en", "ja"], typer.Option("--language", help="Of the reasons.")
+    ] = "en",
     capacity: Annotated[
         int | None, typer.Option("--capacity", min=0, help="Hand off only the N best.")
     ] = None,
@@ -48,13 +50,23 @@ def score(
     registry: Registry = DEFAULT_URI,
     as_json: AsJson = False,
 ) -> None:
-    """Score a backlog: one row out for every row in, in the same order."""
+    """Score a backlog of leads.
+
+    One row is written for every row of the leads table, in the same order.
+    """
     from features import moments
     from features.column_map import per_table
     from serving.backlog import score_files
     from training.registry import open_model
 
-    moment = moments.parse(as_of, timezone)
+    now_us = time.time_ns() // 1_000
+    _refuse_empty(as_of=as_of, expect_digest=expect_digest)
+    moment = moments.parse(as_of, timezone, option="--as-of")
+    if moment is not None and moment > now_us:
+        terminal.say(
+            f"--as-of {as_of} lies in the future, the clock says {moments.iso(now_us)}: "
+            "what happens until then is not known"
+        )
     scorer = open_model(model, expect_digest=expect_digest, uri=registry)
     summary = score_files(
         scorer,
@@ -68,7 +80,7 @@ def score(
         timezone=timezone,
         columns=per_table(scorer.card.config.get("columns", {})),
         reject_file=reject_file,
-        now_us=time.time_ns() // 1_000,
+        now_us=now_us,
         progress=partial(terminal.rows_done, what="scored"),
     )
     terminal.findings([finding for finding in summary.findings if finding.severity != "note"])
@@ -98,5 +110,17 @@ def serve(
     from serving.server import run
     from training.registry import open_model
 
+    _refuse_empty(expect_digest=expect_digest)
     stated = settings.read(host=host, port=port, workers=workers)
     run(partial(open_model, model, expect_digest=expect_digest, uri=registry), stated)
+
+
+def _refuse_empty(**options: str | None) -> None:
+    """Refuse options that are given without content: a variable of a script that was not set."""
+    from features.findings import UsageError
+
+    for name, value in options.items():
+        if value is not None and not value.strip():
+            raise UsageError(
+                f"--{name.replace('_', '-')} is empty: give it a value, or leave it out"
+            )

@@ -28,6 +28,7 @@ from training import handoff
 from training.recipes import MIXES
 from training.scorer import CANARIES, FILES, MANIFEST, OBJECTED, WHYS, ArtifactError, LeadScorer
 
+
 @cache
 def scorer_of(mix="blend"):
     return small_scorer(mix=mix)

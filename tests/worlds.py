@@ -1,19 +1,22 @@
-"""Whole CRMs for tests: one in plain sight, and the simulator's; what they know until a moment."""
+"""Whole CRMs for tests, a plain one and the simulator's, and training runs that end quickly."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pytest
 
-from features.history import DAY_US
 from features.readers import Tables
 from features.relations import rows_of
 from tests.factories import AS_OF_US, TIME, at, event, make_events
-from training import simulator
+from training import recipes, simulator, trees
 from training.config import Config, Label
 from training.crm import Crm, from_tables
+from training.learning import Learned, learn
 
 HORIZON_DAYS = 30
 PLAIN = Config(label=Label(horizon_days=HORIZON_DAYS))
@@ -119,6 +122,33 @@ def until(world: World, age_days: float) -> World:
     )
 
 
+@contextmanager
+def few_rounds(half_lives: tuple[float | None, ...] = (None,)) -> Iterator[None]:
+    """Fit 20 trees instead of 400, for so many half-lives, so that a run takes a second."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trees, "fit", partial(trees.fit, rounds=20))
+        patch.setattr(recipes, "HALF_LIVES_DAYS", half_lives)
+        yield
+
+
+def learn_quickly(world: World, config: Config = PLAIN, **options) -> Learned:
+    """Run a whole training, with few trees."""
+    with few_rounds():
+        return learn(world.crm, config, **options)
+
+
+@cache
+def plainly_learned() -> Learned:
+    """Learn from the plain world; whoever takes it leaves it as it is."""
+    return learn_quickly(plain_world())
+
+
+def files_of(learned: Learned, folder) -> dict[str, bytes]:
+    """Save the scorer of a training run; give the bytes of each file of the artifact."""
+    learned.scorer.save(folder)
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
 def shuffled(table: pa.Table, seed: int) -> pa.Table:
     """Bring the rows of a table into another order."""
     return table.take(pa.array(np.random.default_rng(seed).permutation(len(table))))
@@ -128,6 +158,3 @@ def _known(table: pa.Table, times: list[str], moment_us: int) -> pa.Table:
     for name in times:
         table = table.filter(pc.less_equal(table[name], pa.scalar(moment_us, TIME)))
     return table
-
-
-WEEK_US = 7 * DAY_US

@@ -1,10 +1,13 @@
 """The data scientist's commands: simulate, check, train, snapshots, models, promote, rollback."""
 
+import errno
 import os
+import shlex
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -12,12 +15,14 @@ from features import terminal
 from features.commands import AsJson, Events, Leads, RejectFile, Timezone
 
 if TYPE_CHECKING:
+    from features.findings import Finding
     from training.config import Config
     from training.crm import Crm
 
 app = typer.Typer()
 
 DEFAULT_URI = "sqlite:///mlflow.db"
+NO_GATE = "No gate compares the two champions yet: read both reports before you rely on this one."
 
 Outcomes = Annotated[str, typer.Option("--outcomes", help="The outcomes, in the same forms.")]
 ConfigFile = Annotated[
@@ -30,7 +35,10 @@ Horizon = Annotated[
     int | None,
     typer.Option("--horizon-days", min=1, max=3_650, help="Days within which a win counts."),
 ]
-Seed = Annotated[int, typer.Option("--seed", min=0)]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="One seed, one result.")]
+Scenario = Literal[
+    "stationary", "growth", "drift", "slow-wins", "rare", "new-product", "bots", "leaky"
+]
 Registry = Annotated[
     str, typer.Option("--registry", envvar="MLFLOW_TRACKING_URI", help="The MLflow registry.")
 ]
@@ -39,11 +47,13 @@ Registry = Annotated[
 @app.command()
 def simulate(
     out: Annotated[Path, typer.Argument(help="The folder to write.")],
-    leads: Annotated[int, typer.Option("--leads", min=1)] = 20_000,
-    months: Annotated[int, typer.Option("--months", min=1)] = 18,
+    leads: Annotated[int, typer.Option("--leads", min=1, help="How many.")] = 20_000,
+    months: Annotated[
+        int, typer.Option("--months", min=1, max=240, help="How long the history is.")
+    ] = 18,
     seed: Seed = 7,
     scenario: Annotated[
-        str, typer.Option("--scenario", help="stationary, growth, drift, slow-wins, rare, …")
+        Scenario, typer.Option("--scenario", help="What is unusual about this world.")
     ] = "stationary",
 ) -> None:
     """Write the history of a simulated CRM whose truth is known."""
@@ -52,9 +62,13 @@ def simulate(
     simulator.write(simulator.simulate(leads, months, seed, scenario), out)
     tables = "leads.parquet, events.parquet, outcomes.parquet, truth.parquet"
     terminal.say(f"wrote {out}/{tables} and leadqual.toml")
+    leads_, events_, outcomes_, config_ = (
+        shlex.quote(f"{out}/{name}")
+        for name in ("leads.parquet", "events.parquet", "outcomes.parquet", "leadqual.toml")
+    )
     terminal.say(
-        f"next: leadqual train --leads {out}/leads.parquet --events {out}/events.parquet "
-        f"--outcomes {out}/outcomes.parquet --config {out}/leadqual.toml --output model"
+        f"next: leadqual train --leads {leads_} --events {events_} --outcomes {outcomes_} "
+        f"--config {config_} --output model"
     )
 
 
@@ -66,35 +80,40 @@ def check(
         str | None, typer.Option("--outcomes", help="The outcomes, in the same forms.")
     ] = None,
     config: ConfigFile = None,
+    until: Until = None,
     timezone: Timezone = None,
     as_json: AsJson = False,
 ) -> None:
-    """Check tables against the data contract; print every finding, and suggest a horizon."""
+    """Check tables against the data contract.
+
+    Every finding is printed, with examples and what to do, and a horizon is suggested.
+    """
     from features.column_map import per_table
     from features.readers import inspect_tables
     from training.config import read
     from training.crm import from_tables
     from training.horizon import suggest
 
+    now_us = _now_us()
     tables = inspect_tables(
-        leads, events, outcomes, columns=per_table(read(config).columns), timezone=timezone
+        leads,
+        events,
+        outcomes,
+        columns=per_table(read(config).columns),
+        timezone=timezone,
+        until_us=_until(until, timezone, now_us),
+        now_us=now_us,
     )
-    usable = all(finding.severity != "error" for finding in tables.findings)
-    horizon = suggest(from_tables(tables)) if usable and outcomes else None
+    horizon = suggest(from_tables(tables)) if tables.usable and outcomes else None
     if as_json:
-        terminal.answer(
-            {
-                "findings": [asdict(found) for found in tables.findings],
-                "horizon": horizon and asdict(horizon),
-            }
-        )
+        found = [asdict(finding) for finding in tables.findings]
+        terminal.answer({"findings": found, "horizon": horizon and asdict(horizon)})
     else:
-        terminal.findings(tables.findings)
-        errors = sum(found.severity == "error" for found in tables.findings)
-        terminal.say(f"{len(tables.findings)} findings, {errors} errors")
+        terminal.findings(tables.findings, result=True)
         if horizon:
-            terminal.say(horizon.reason)
-    if not usable:
+            terminal.say(horizon.reason, result=True)
+    terminal.say(_verdict(tables.findings))
+    if not tables.usable:
         raise typer.Exit(2)
 
 
@@ -127,12 +146,16 @@ def train(
     """
     from training import report
     from training.learning import STAGES, Stopwatch, learn
+    from training.registry import check as check_registry
 
     settings = _config(config, horizon_days)
+    _check_folder(output)
     with terminal.stages(len(STAGES)) as stage:
         clock = Stopwatch(stage)
         clock("read")
         crm = _crm(leads, events, outcomes, settings, until, timezone, reject_file)
+        if register is not None:
+            check_registry(register, uri=registry)
         learned = learn(
             crm,
             settings,
@@ -149,7 +172,9 @@ def train(
     terminal.say(
         f"wrote {output}/manifest.json (sha256:{scorer.digest}), report.html and report.json"
     )
-    version = _register(output, register, registry, learned.report, settings) if register else None
+    version = None
+    if register is not None:
+        version = _register(output, register, registry, learned.report, settings)
     if as_json:
         terminal.answer(
             {"digest": scorer.digest, "registered": version, "report": report.plain(learned.report)}
@@ -167,12 +192,21 @@ def snapshots(
     horizon_days: Horizon = None,
     timezone: Timezone = None,
 ) -> None:
-    """Write the learning table (lead, as_of, features, label, weight) for work outside."""
+    """Write the learning table for work outside.
+
+    A row is a lead at a moment: features, label, weight and follow-up.
+    """
     import pyarrow.parquet as pq
 
+    from features.findings import UsageError
     from training.study import learning_table
 
     settings = _config(config, horizon_days)
+    if output.suffix not in {".parquet", ".pq"}:
+        raise UsageError(
+            f"--output {output}: the table is Parquet, name a file that ends in .parquet"
+        )
+    _check_folder(output.parent)
     table = learning_table(_crm(leads, events, outcomes, settings, until, timezone, None), settings)
     output.parent.mkdir(parents=True, exist_ok=True)
     staged = output.with_name(f".{output.name}.{os.getpid()}.part")
@@ -190,7 +224,7 @@ def models(
     registry: Registry = DEFAULT_URI,
     as_json: AsJson = False,
 ) -> None:
-    """List the registered models, their versions and aliases."""
+    """List registered models and their aliases."""
     from training.registry import versions
 
     found = versions(name, uri=registry)
@@ -204,6 +238,7 @@ def models(
             (v.name, v.version, ", ".join(v.aliases), v.created, *_two(v.metrics), v.digest[:12])
             for v in found
         ],
+        result=True,
     )
 
 
@@ -219,9 +254,7 @@ def promote(
     from training import registry as models
 
     champion = models.promote(name, version, uri=registry)
-    terminal.say(
-        "No gate compares challenger and champion yet: read both reports before you rely on this."
-    )
+    terminal.say(NO_GATE)
     terminal.say(
         f"{name} version {champion.version} is now the champion (sha256:{champion.digest})"
     )
@@ -236,6 +269,7 @@ def rollback(
     from training import registry as models
 
     champion = models.rollback(name, uri=registry)
+    terminal.say(NO_GATE)
     terminal.say(
         f"{name} version {champion.version} is the champion again (sha256:{champion.digest})"
     )
@@ -263,27 +297,75 @@ def _crm(
 ) -> "Crm":
     from features import moments
     from features.column_map import per_table
-    from features.findings import UsageError
     from features.readers import read_tables
     from training.crm import from_tables
 
-    moment = moments.parse(until, timezone) if until else None
-    if until and moment is None:
-        raise UsageError(f"--until {until} is no time: write one such as 2026-09-01T00:00:00Z")
+    now_us = _now_us()
     tables = read_tables(
         leads,
         events,
         outcomes,
         columns=per_table(settings.columns),
         timezone=timezone,
-        until_us=moment,
-        now_us=time.time_ns() // 1_000,
+        until_us=_until(until, timezone, now_us),
+        now_us=now_us,
         reject_file=reject_file,
     )
     if until is None:
         newest = moments.iso(tables.until_us)
         terminal.say(f"--until is not given: the newest time in the tables is taken, {newest}")
     return from_tables(tables)
+
+
+def _until(until: str | None, timezone: str | None, now_us: int) -> int | None:
+    from features import moments
+    from features.findings import UsageError
+
+    if until is None:
+        return None
+    moment = moments.parse(until, timezone, option="--until")
+    if moment is None:
+        raise UsageError(
+            f"--until {until or '(empty)'} is no time: write one such as 2026-09-01T00:00:00Z"
+        )
+    if moment > now_us:
+        raise UsageError(
+            f"--until {until} lies in the future, the clock says {moments.iso(now_us)}: nothing "
+            "is known of what comes after the export; give the moment it was made"
+        )
+    return moment
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1_000
+
+
+def _verdict(findings: Sequence["Finding"]) -> str:
+    """Say in one line whether tables can be used, and name the columns where they cannot."""
+    places = [
+        f"{found.table}.{found.column} {found.rule}"
+        if found.column
+        else f"{found.table} {found.rule}"
+        for found in findings
+        if found.severity == "error"
+    ]
+    if places:
+        return f"leadqual: {_count(len(places), 'error')}: {', '.join(places)}"
+    return f"the tables keep the contract ({_count(len(findings), 'finding')})"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'s' * (number != 1)}"
+
+
+def _check_folder(folder: Path) -> None:
+    """Raise at once what would be raised at the end of a long run: files cannot be made there."""
+    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    wrong = None if there.is_dir() else errno.ENOTDIR
+    if wrong is None and not os.access(there, os.W_OK | os.X_OK):
+        wrong = errno.EACCES
+    if wrong is not None:
+        raise OSError(wrong, os.strerror(wrong), str(there))
 
 
 def _register(
@@ -304,5 +386,6 @@ def _register(
     return asdict(version)
 
 
-def _two(metrics: Any) -> tuple[str, str]:
-    return tuple(f"{metrics[key]:.4f}" if key in metrics else "" for key in ("log_loss", "auc"))  # type: ignore[return-value]
+def _two(metrics: Mapping[str, float]) -> tuple[str, str]:
+    log_loss, auc = (f"{metrics[key]:.4f}" if key in metrics else "" for key in ("log_loss", "auc"))
+    return log_loss, auc

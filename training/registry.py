@@ -24,6 +24,7 @@ __all__ = [
     "Fetched",
     "RegistryError",
     "Version",
+    "check",
     "fetch",
     "open_model",
     "promote",
@@ -99,10 +100,7 @@ def register(
     ------
     RegistryError
     """
-    if not name.strip() or set(name) & set("/:@\"'"):
-        raise RegistryError(
-            f"{name!r} cannot name a model: use a name without / : @ and quotes, such as leads-jp"
-        )
+    _check_name(name)
     digest = _digest(folder)
     with connected(uri, create=True) as client:
         run_id, model_id = tracking.log_run(
@@ -121,6 +119,18 @@ def register(
         return _version(client, _model(client, name), created)
 
 
+def check(name: str, *, uri: str = DEFAULT_URI) -> None:
+    """Raise at once, before a long run, what `register` would raise about a name and a registry.
+
+    Raises
+    ------
+    RegistryError
+    """
+    _check_name(name)
+    with connected(uri, create=True) as client:
+        _names(client)
+
+
 def versions(name: str | None = None, *, uri: str = DEFAULT_URI) -> tuple[Version, ...]:
     """List the versions of one model, or of all, newest first."""
     with connected(uri) as client:
@@ -136,7 +146,7 @@ def promote(name: str, version: str | None = None, *, uri: str = DEFAULT_URI) ->
     """Call a version ``champion`` (default: the challenger), and note in a tag what it replaces."""
     with connected(uri) as client:
         model = _model(client, name)
-        number = version or _of_alias(model, CHALLENGER)
+        number = _of_alias(model, CHALLENGER) if version is None else version
         chosen = _numbered(client, model, number)
         previous = _aliases(model).get(CHAMPION, number)
         if previous != number:
@@ -252,6 +262,13 @@ def _parse(text: str) -> tuple[str, str, str]:
     if text != rest and name and version.isdigit() and "@" not in rest:
         return name, version, ""
     raise RegistryError(f"{text} names no model: write models:/NAME@champion or models:/NAME/3")
+
+
+def _check_name(name: str) -> None:
+    if not name.strip() or set(name) & set("/:@\"'"):
+        raise RegistryError(
+            f"{name!r} cannot name a model: use a name without / : @ and quotes, such as leads-jp"
+        )
 
 
 def _digest(folder: Path) -> str:
