@@ -101,3 +101,8 @@ def test_calibration_never_turns_the_order_of_leads(fits):
     found = shrink(fits)
     assert found.slope > 0
     assert (np.diff(found.log_odds(np.linspace(-8, 4, 20))) > 0).all()
+
+
+def test_deviations_too_small_to_square_are_none():
+    fits = [CutFit(0.0, 1e-200, 1.0, 40), CutFit(0.0, 3e-200, 1.0, 40)]
+    assert shrink(fits).intercept == 0.0

@@ -121,7 +121,7 @@ def shrink(fits: Sequence[CutFit]) -> Calibration:
 
 def _shrunk(deviations: Float64) -> float:
     mean = float(deviations.mean())
-    if mean == 0.0:
+    if mean**2 == 0.0:  # also where the square of a tiny mean underflows
         return 0.0
     noise = float(deviations.var(ddof=1)) / len(deviations)
     return mean * max(0.0, 1.0 - noise / mean**2)
