@@ -62,7 +62,7 @@ def main() -> None:
     if isinstance(sys.stdout, TextIOWrapper):  # a terminal without Japanese gets escapes, no error
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        app()
+        app(prog_name="leadqual")
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:

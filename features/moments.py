@@ -97,7 +97,7 @@ def _zone(name: str) -> tzinfo:
     try:
         offset = datetime.strptime(name, "%z").tzinfo if name[:1] in {"+", "-"} else None
         return offset or ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError) as error:
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:  # OSError: a folder of zones
         raise UsageError(
             f"--timezone {name or '(empty)'} is unknown: name one such as Asia/Tokyo, UTC or +09:00"
         ) from error

@@ -9,8 +9,12 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
+import pyarrow as pa
 
-from features.findings import Example, Finding
+from features.arrow_types import is_text
+from features.attributes import encode
+from features.faults import shown
+from features.findings import EXAMPLES, Example, Finding
 from features.matrix import Leads, unknown_types
 from serving.answer_file import answer_file
 from serving.answers import Answers
@@ -135,7 +139,11 @@ def score_backlog(
 
 def unshared(scorer: LeadScorer, leads: Leads) -> tuple[Finding, ...]:
     """Say what the model knows and the tables lack, and what they hold that it does not know."""
-    return (*_missing_attributes(scorer, leads), *_unknown_types(scorer, leads))
+    return (
+        *_missing_attributes(scorer, leads),
+        *_other_kinds(scorer, leads),
+        *_unknown_types(scorer, leads),
+    )
 
 
 def _missing_attributes(scorer: LeadScorer, leads: Leads) -> Iterator[Finding]:
@@ -153,6 +161,28 @@ def _missing_attributes(scorer: LeadScorer, leads: Leads) -> Iterator[Finding]:
         )
 
 
+def _other_kinds(scorer: LeadScorer, leads: Leads) -> Iterator[Finding]:
+    """Find text where the model knows a number or yes/no, as far as it cannot be read as one."""
+    for attribute in scorer.spec.attributes:
+        column = leads.columns.get(attribute.name)
+        if attribute.kind == "category" or not isinstance(column, pa.ChunkedArray):
+            continue
+        if not is_text(column.type):
+            continue
+        lost = np.isnan(encode({attribute.name: column}, [attribute], len(column))[:, 0])
+        texts = column.filter(pa.array(lost)).drop_null()
+        if len(texts):
+            yield Finding(
+                "leads",
+                attribute.name,
+                "other_kind",
+                "warning",
+                len(texts),
+                tuple(Example("", shown(text)) for text in texts[:EXAMPLES].to_pylist()),
+                f"The model knows a {attribute.kind} here: taken as missing. Write it as one.",
+            )
+
+
 def _unknown_types(scorer: LeadScorer, leads: Leads) -> Iterator[Finding]:
     types = leads.history.types
     counts = np.bincount(leads.history.type_code, minlength=len(types)).tolist()
@@ -165,10 +195,14 @@ def _unknown_types(scorer: LeadScorer, leads: Leads) -> Iterator[Finding]:
             "unknown_type",
             "warning",
             sum(count_of[name] for name in unknown),
-            tuple(Example(name, f"{count_of[name]:,} events") for name in unknown[:MOST_NAMES]),
-            f"{len(unknown)} types that the model does not know count as other activity. "
-            "If they matter, train a model on a history that has them.",
+            tuple(Example(name, _events(count_of[name])) for name in unknown[:MOST_NAMES]),
+            "The model does not know these types: they count as other activity. If they matter, "
+            "train a model on a history that has them.",
         )
+
+
+def _events(number: int) -> str:
+    return f"{number:,} event{'s' * (number != 1)}"
 
 
 def _listed(names: Sequence[str]) -> str:

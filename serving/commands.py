@@ -83,9 +83,10 @@ def score(
         now_us=now_us,
         progress=partial(terminal.rows_done, what="scored"),
     )
-    terminal.findings([finding for finding in summary.findings if finding.severity != "note"])
+    terminal.findings(summary.findings)
     terminal.say(
-        f"wrote {output}: {summary.rows:,} rows, {summary.scored:,} scored, "
+        f"wrote {output}: {summary.rows:,} row{'s' * (summary.rows != 1)}, "
+        f"{summary.scored:,} scored, "
         f"{summary.hand_offs:,} to hand off"
     )
     if as_json:

@@ -70,15 +70,19 @@ def run(load: Load, settings: Settings) -> None:
 
 def serve(app: FastAPI | Worker, settings: Settings) -> None:
     """Serve an application in this process, or a worker's in several, until SIGTERM or SIGINT."""
-    with _listening(settings) as listener, _ended_by_sigterm():
-        logger.info("listening", extra={"address": address(listener)})
+    with _listening(settings) as listener:
         config = _config(app, settings)
         if isinstance(app, Worker):
-            Multiprocess(config, [listener]).run()
-        else:
+            supervisor = Multiprocess(config, [listener])  # which heeds SIGTERM from now on
+            logger.info("listening", extra={"address": address(listener)})
+            supervisor.run()
+            return
+        server = uvicorn.Server(config)
+        with _stopped_by_sigterm(server):
+            logger.info("listening", extra={"address": address(listener)})
             gc.collect()
             gc.freeze()  # the model stays: no collection need look at it again
-            uvicorn.Server(config).run([listener])
+            server.run([listener])
 
 
 def refuse_exposed(host: str) -> None:
@@ -120,13 +124,17 @@ def _listening(settings: Settings) -> Iterator[socket.socket]:
 
 
 @contextmanager
-def _ended_by_sigterm() -> Iterator[None]:
-    """Make SIGTERM an orderly end with exit code 0: uvicorn raises it again after its stop."""
+def _stopped_by_sigterm(server: uvicorn.Server) -> Iterator[None]:
+    """Let SIGTERM stop a server before uvicorn listens to it, and end with 0 when it comes again.
 
-    def end(_number: int, _frame: object) -> None:
-        raise SystemExit(0)
+    uvicorn raises it once more after its stop. Nothing is raised here: an exception out of a signal
+    handler is lost when it happens to run inside a destructor, and the service would never end.
+    """
 
-    before = signal.signal(signal.SIGTERM, end)
+    def stop(_number: int, _frame: object) -> None:
+        server.should_exit = True
+
+    before = signal.signal(signal.SIGTERM, stop)
     try:
         yield
     finally:

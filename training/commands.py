@@ -1,6 +1,5 @@
 """The data scientist's commands: simulate, check, train, snapshots, models, promote, rollback."""
 
-import errno
 import os
 import shlex
 import time
@@ -17,7 +16,6 @@ from features.commands import AsJson, Events, Leads, RejectFile, Timezone
 if TYPE_CHECKING:
     from features.findings import Finding
     from training.config import Config
-    from training.crm import Crm
 
 app = typer.Typer()
 
@@ -57,9 +55,12 @@ def simulate(
     ] = "stationary",
 ) -> None:
     """Write the history of a simulated CRM whose truth is known."""
+    from features.output_place import writing
     from training import simulator
 
-    simulator.write(simulator.simulate(leads, months, seed, scenario), out)
+    world = simulator.simulate(leads, months, seed, scenario)
+    with writing(out):
+        simulator.write(world, out)
     tables = "leads.parquet, events.parquet, outcomes.parquet, truth.parquet"
     terminal.say(f"wrote {out}/{tables} and leadqual.toml")
     leads_, events_, outcomes_, config_ = (
@@ -90,6 +91,7 @@ def check(
     """
     from features.column_map import per_table
     from features.readers import inspect_tables
+    from training import inputs
     from training.config import read
     from training.crm import from_tables
     from training.horizon import suggest
@@ -101,7 +103,7 @@ def check(
         outcomes,
         columns=per_table(read(config).columns),
         timezone=timezone,
-        until_us=_until(until, timezone, now_us),
+        until_us=inputs.until_us(until, timezone, now_us),
         now_us=now_us,
     )
     horizon = suggest(from_tables(tables)) if tables.usable and outcomes else None
@@ -144,16 +146,26 @@ def train(
 
     A recipe is chosen, judged on later leads, and shipped fitted once more on everything.
     """
-    from training import report
+    from features.output_place import check_folder, writing
+    from training import inputs, report
     from training.learning import STAGES, Stopwatch, learn
     from training.registry import check as check_registry
 
-    settings = _config(config, horizon_days)
-    _check_folder(output)
+    settings = inputs.settings(config, horizon_days)
+    check_folder(output)
     with terminal.stages(len(STAGES)) as stage:
         clock = Stopwatch(stage)
         clock("read")
-        crm = _crm(leads, events, outcomes, settings, until, timezone, reject_file)
+        crm = inputs.crm(
+            leads,
+            events,
+            outcomes,
+            settings,
+            until=until,
+            timezone=timezone,
+            reject_file=reject_file,
+            now_us=_now_us(),
+        )
         if register is not None:
             check_registry(register, uri=registry)
         learned = learn(
@@ -165,8 +177,10 @@ def train(
             clock=clock,
         )
         clock("save")
-        scorer = learned.scorer.save(output)
-        report.write(learned.report, output)
+        with writing(output):
+            scorer = learned.scorer.save(output)
+            report.write(learned.report, output)
+    _say_until(until, crm.until_us)
     terminal.findings(learned.findings)
     report.show(learned.report)
     terminal.say(
@@ -199,20 +213,27 @@ def snapshots(
     import pyarrow.parquet as pq
 
     from features.findings import UsageError
+    from features.output_place import check_folder, writing
+    from training import inputs
     from training.study import learning_table
 
-    settings = _config(config, horizon_days)
+    settings = inputs.settings(config, horizon_days)
     if output.suffix not in {".parquet", ".pq"}:
         raise UsageError(
             f"--output {output}: the table is Parquet, name a file that ends in .parquet"
         )
-    _check_folder(output.parent)
-    table = learning_table(_crm(leads, events, outcomes, settings, until, timezone, None), settings)
+    check_folder(output.parent)
+    crm = inputs.crm(
+        leads, events, outcomes, settings, until=until, timezone=timezone, now_us=_now_us()
+    )
+    _say_until(until, crm.until_us)
+    table = learning_table(crm, settings)
     output.parent.mkdir(parents=True, exist_ok=True)
     staged = output.with_name(f".{output.name}.{os.getpid()}.part")
     try:
-        pq.write_table(table, staged)
-        staged.replace(output)
+        with writing(output):
+            pq.write_table(table, staged)
+            staged.replace(output)
     finally:
         staged.unlink(missing_ok=True)
     terminal.say(f"wrote {output}: {table.num_rows:,} snapshots, {table.num_columns} columns")
@@ -226,13 +247,14 @@ def models(
 ) -> None:
     """List registered models and their aliases."""
     from training.registry import versions
+    from training.tracking import without_password
 
     found = versions(name, uri=registry)
     if as_json:
         terminal.answer([asdict(version) for version in found])
         return
     terminal.table(
-        f"Models in {registry}",
+        f"Models in {without_password(registry)}",
         ("name", "version", "aliases", "created", "log loss", "AUC", "digest"),
         [
             (v.name, v.version, ", ".join(v.aliases), v.created, *_two(v.metrics), v.digest[:12])
@@ -275,69 +297,16 @@ def rollback(
     )
 
 
-def _config(path: Path | None, horizon_days: int | None) -> "Config":
-    from training.config import read
-
-    settings = read(path)
-    if horizon_days is None:
-        return settings
-    return settings.model_copy(
-        update={"label": settings.label.model_copy(update={"horizon_days": horizon_days})}
-    )
-
-
-def _crm(
-    leads: str,
-    events: str,
-    outcomes: str,
-    settings: "Config",
-    until: str | None,
-    timezone: str | None,
-    reject_file: str | None,
-) -> "Crm":
-    from features import moments
-    from features.column_map import per_table
-    from features.readers import read_tables
-    from training.crm import from_tables
-
-    now_us = _now_us()
-    tables = read_tables(
-        leads,
-        events,
-        outcomes,
-        columns=per_table(settings.columns),
-        timezone=timezone,
-        until_us=_until(until, timezone, now_us),
-        now_us=now_us,
-        reject_file=reject_file,
-    )
-    if until is None:
-        newest = moments.iso(tables.until_us)
-        terminal.say(f"--until is not given: the newest time in the tables is taken, {newest}")
-    return from_tables(tables)
-
-
-def _until(until: str | None, timezone: str | None, now_us: int) -> int | None:
-    from features import moments
-    from features.findings import UsageError
-
-    if until is None:
-        return None
-    moment = moments.parse(until, timezone, option="--until")
-    if moment is None:
-        raise UsageError(
-            f"--until {until or '(empty)'} is no time: write one such as 2026-09-01T00:00:00Z"
-        )
-    if moment > now_us:
-        raise UsageError(
-            f"--until {until} lies in the future, the clock says {moments.iso(now_us)}: nothing "
-            "is known of what comes after the export; give the moment it was made"
-        )
-    return moment
-
-
 def _now_us() -> int:
     return time.time_ns() // 1_000
+
+
+def _say_until(until: str | None, until_us: int) -> None:
+    from features.moments import iso
+
+    if until is None:
+        newest = iso(until_us)
+        terminal.say(f"--until is not given: the newest time in the tables is taken, {newest}")
 
 
 def _verdict(findings: Sequence["Finding"]) -> str:
@@ -356,16 +325,6 @@ def _verdict(findings: Sequence["Finding"]) -> str:
 
 def _count(number: int, what: str) -> str:
     return f"{number} {what}{'s' * (number != 1)}"
-
-
-def _check_folder(folder: Path) -> None:
-    """Raise at once what would be raised at the end of a long run: files cannot be made there."""
-    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
-    wrong = None if there.is_dir() else errno.ENOTDIR
-    if wrong is None and not os.access(there, os.W_OK | os.X_OK):
-        wrong = errno.EACCES
-    if wrong is not None:
-        raise OSError(wrong, os.strerror(wrong), str(there))
 
 
 def _register(

@@ -1,0 +1,68 @@
+"""What a training command is told: configuration, moment of the export, tables; no learning."""
+
+from pathlib import Path
+
+from features import moments
+from features.column_map import per_table
+from features.findings import UsageError
+from features.readers import read_tables
+from training import config
+from training.config import Config
+from training.crm import Crm, from_tables
+
+
+def settings(path: Path | None, horizon_days: int | None) -> Config:
+    """Read the configuration; the horizon of the command line counts more than its own."""
+    found = config.read(path)
+    if horizon_days is None:
+        return found
+    label = found.label.model_copy(update={"horizon_days": horizon_days})
+    return found.model_copy(update={"label": label})
+
+
+def until_us(until: str | None, timezone: str | None, now_us: int) -> int | None:
+    """Return the moment of the export in microseconds, None where it is not told.
+
+    Raises
+    ------
+    UsageError
+        It is no time, has no zone, or lies in the future.
+    """
+    if until is None:
+        return None
+    moment = moments.parse(until, timezone, option="--until")
+    if moment is None:
+        raise UsageError(
+            f"--until {until or '(empty)'} is no time: write one such as 2026-09-01T00:00:00Z"
+        )
+    if moment > now_us:
+        raise UsageError(
+            f"--until {until} lies in the future, the clock says {moments.iso(now_us)}: nothing "
+            "is known of what comes after the export; give the moment it was made"
+        )
+    return moment
+
+
+def crm(
+    leads: str,
+    events: str,
+    outcomes: str,
+    settings: Config,
+    *,
+    until: str | None,
+    timezone: str | None,
+    reject_file: str | None = None,
+    now_us: int,
+) -> Crm:
+    """Read the three tables under the contract, as they were known at the moment of the export."""
+    tables = read_tables(
+        leads,
+        events,
+        outcomes,
+        columns=per_table(settings.columns),
+        timezone=timezone,
+        until_us=until_us(until, timezone, now_us),
+        now_us=now_us,
+        reject_file=reject_file,
+    )
+    return from_tables(tables)
