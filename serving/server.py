@@ -3,8 +3,11 @@
 import gc
 import logging
 import logging.config
+import multiprocessing
+import os
 import signal
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,6 +27,8 @@ from training.scorer import LeadScorer
 logger = logging.getLogger(__name__)
 
 KEEP_ALIVE_SECONDS = 30
+ANSWERS_WITHIN_SECONDS = 60
+"""A worker that does not is killed and replaced: so long may one take to start on a busy machine."""
 
 Load = Callable[[], LeadScorer]
 
@@ -40,7 +45,8 @@ class Worker:
     threads: int
 
     def __call__(self) -> FastAPI:
-        """Return the application, whose model is loaded after start-up."""
+        """Return the application, which loads its model at start-up; it ends with its parent."""
+        threading.Thread(target=_end_with_parent, daemon=True).start()
         return create_app(ModelSlot(), now_us=now_us, threads=self.threads, load=self.load)
 
 
@@ -108,6 +114,13 @@ def now_us() -> int:
     return time.time_ns() // 1_000
 
 
+def _end_with_parent() -> None:
+    """Stop when the process that started this one is gone, be it killed: the port is its own."""
+    if parent := multiprocessing.parent_process():
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
 @contextmanager
 def _listening(settings: Settings) -> Iterator[socket.socket]:
     logging.config.dictConfig(logs.config(settings.log_level))
@@ -152,5 +165,6 @@ def _config(app: FastAPI | Worker, settings: Settings) -> uvicorn.Config:
         server_header=False,
         log_config=logs.config(settings.log_level),
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_worker_healthcheck=ANSWERS_WITHIN_SECONDS,
         timeout_graceful_shutdown=settings.stop_within_seconds,
     )

@@ -6,8 +6,6 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
-import anyio
-import anyio.to_thread
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
@@ -45,7 +43,8 @@ def create_app(
     threads : int
         Requests with many leads or with reasons that are worked on at a time.
     load : callable, optional
-        Fills an empty slot after start-up; meanwhile ``/readyz`` answers 503.
+        Fills an empty slot at start-up, before the first request is taken: of several workers none
+        answers without a model. If it fails, the slot stays empty and ``/readyz`` answers 503.
     """
     meters = Meters()
     if slot.model is not None:
@@ -74,19 +73,14 @@ async def _lifespan(
     load: Callable[[], LeadScorer] | None,
     _app: FastAPI,
 ) -> AsyncIterator[None]:
-    async with anyio.create_task_group() as tasks:
-        if slot.model is None and load is not None:
-            tasks.start_soon(_fill, slot, meters, load)
-        yield
-        tasks.cancel_scope.cancel()
+    if slot.model is None and load is not None:
+        _fill(slot, meters, load)
+    yield
 
 
-async def _fill(slot: ModelSlot, meters: Meters, load: Callable[[], LeadScorer]) -> None:
-    slot.why_empty = "the model is being loaded"
+def _fill(slot: ModelSlot, meters: Meters, load: Callable[[], LeadScorer]) -> None:
     try:
-        slot.model = await anyio.to_thread.run_sync(
-            lambda: ServedModel.of(load()), abandon_on_cancel=True
-        )
+        slot.model = ServedModel.of(load())
         meters.serving(slot.model.scorer)
     except Exception:
         logger.exception("the model could not be loaded")
