@@ -16,6 +16,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # training.py beside this hides it
+
 from training.evaluation import figures
 
 LEADQUAL = Path(sys.executable).with_name("leadqual")

@@ -7,6 +7,8 @@ import tempfile
 import time
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # this file hides `training`
+
 from features.readers import read_tables
 from training.choosing import training_rows
 from training.config import Config

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from features.findings import Example, Finding
 from features.rules import found
+from features.threads import in_threads
 
 Column: TypeAlias = pa.ChunkedArray | pa.Array | Sequence[object]
 
@@ -69,7 +70,11 @@ class Attribute:
 
 
 def encode(
-    columns: Mapping[str, Column], attributes: Sequence[Attribute], rows: int
+    columns: Mapping[str, Column],
+    attributes: Sequence[Attribute],
+    rows: int,
+    *,
+    threads: int = 1,
 ) -> npt.NDArray[np.float32]:
     """Encode attributes as a matrix, a column each; an absent one is missing everywhere.
 
@@ -78,6 +83,8 @@ def encode(
     columns : mapping of name to an Arrow column or a sequence of Python values, of length `rows`
     attributes : sequence of Attribute
     rows : int
+    threads : int
+        Columns are encoded by so many threads.
 
     Returns
     -------
@@ -85,9 +92,12 @@ def encode(
         NaN where missing, not of the attribute's kind, infinite or beyond what float32 holds.
     """
     out = np.full((rows, len(attributes)), np.nan, np.float32)
-    for at, attribute in enumerate(attributes):
-        if attribute.name in columns:
-            out[:, at] = _encode_one(columns[attribute.name], attribute)
+
+    def one(at: int) -> None:
+        if attributes[at].name in columns:
+            out[:, at] = _encode_one(columns[attributes[at].name], attributes[at])
+
+    in_threads(one, range(len(attributes)), threads)
     return out
 
 

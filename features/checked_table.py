@@ -10,12 +10,13 @@ import pyarrow as pa
 from features import columns as checks
 from features import rejects, relations
 from features.columns import Checked
-from features.contract import LEADS, Column, ContractError, Example, Finding, Table
+from features.contract import EVENTS, LEADS, Column, ContractError, Example, Finding, Table
 from features.faults import NO_ROWS, Fault, Int64, Places, shown
 from features.findings import EXAMPLES
 from features.mapping import choose
 from features.rules import found, is_error
 from features.sources import Extract, locate
+from features.threads import in_threads, threads_for
 
 CATEGORIES = ("event_type", "channel")
 WORDS = {"outcome": checks.outcomes, "suppress": checks.suppressions}
@@ -56,9 +57,9 @@ class Read:
     Attributes
     ----------
     table : pa.Table
-        Under our names: times in UTC, ids and outcomes as text, categories as one dictionary,
-        numbers as float64, attributes as they came. A column that cannot be read is not there, a
-        value that cannot be read is null.
+        Under our names: times in UTC, ids and outcomes as text (of the events perhaps as a
+        dictionary), categories as one dictionary, numbers as float64, attributes as they came. A
+        column that cannot be read is not there, a value that cannot be read is null.
     findings : tuple of Finding
     bad_rows : int64
         The rows of the source that break a rule whose severity is error. They are in `table`,
@@ -96,14 +97,20 @@ def read_table(table: Table, source: str | Path, renamed: Mapping[str, str], ter
     try:
         located = locate(table.name, source)
         chosen, findings = choose(table, located.names, located.kinds, renamed)
-        categories = [theirs for ours, theirs in chosen.items() if ours in CATEGORIES]
+        categories = [
+            theirs
+            for ours, theirs in chosen.items()
+            if ours in CATEGORIES or (_repeats(table, ours) and located.has_codes(theirs))
+        ]
         extract = located.read(list(dict.fromkeys(chosen.values())), categories)
     except ContractError as refused:
         return Read(pa.table({}), refused.findings)
-    checked = {
-        ours: _check(table, ours, extract.columns[theirs], terms, located.untyped)
-        for ours, theirs in chosen.items()
-    }
+
+    def check(ours: str) -> Checked:
+        return _check(table, ours, extract.columns[chosen[ours]], terms, located.untyped)
+
+    done = in_threads(check, chosen, threads_for(extract.columns.num_rows))
+    checked = dict(zip(chosen, done, strict=True))
     values = pa.table({n: c.values for n, c in checked.items() if c.values is not None})
     between, repeats = _between_rows(table, values, repeated=terms.as_of_column is not None)
     faults = [fault for column in checked.values() for fault in column.faults] + between
@@ -150,7 +157,12 @@ def _check(
         return checks.categories(name, values, required=column.required)
     if name in WORDS:
         return WORDS[name](name, values)
-    return checks.ids(name, values, required=column.required)
+    check = checks.coded_ids if _repeats(table, name) else checks.ids
+    return check(name, values, required=column.required)
+
+
+def _repeats(table: Table, name: str) -> bool:
+    return table.name == EVENTS.name and name == "lead_id"
 
 
 def _between_rows(table: Table, values: pa.Table, *, repeated: bool) -> tuple[list[Fault], Int64]:

@@ -55,6 +55,18 @@ def ids(name: str, column: pa.ChunkedArray, *, required: bool) -> Checked:
     return Checked(texts, tuple(faults))
 
 
+def coded_ids(name: str, column: pa.ChunkedArray, *, required: bool) -> Checked:
+    """Give ids as `ids` does, but leave a dictionary one where all its ids stand as they should."""
+    if not pa.types.is_dictionary(column.type):
+        return ids(name, column, required=required)
+    values = [chunk.dictionary for chunk in column.chunks]
+    given = pa.chunked_array(values, column.type.value_type)
+    wanted = ids(name, given, required=True)
+    if wanted.faults or column.null_count or not given.equals(wanted.values):
+        return ids(name, column, required=required)
+    return Checked(column)
+
+
 def categories(name: str, column: pa.ChunkedArray, *, required: bool) -> Checked:
     """Give text as one dictionary over all chunks; blank text is missing."""
     coded = _coded(column)

@@ -1,7 +1,6 @@
 """History, attributes and as_of into a float32 matrix: the one door to features for all callers."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import cached_property, lru_cache
 from typing import Any
@@ -16,6 +15,7 @@ from features.attributes import Attribute, Column
 from features.findings import Finding
 from features.history import DAY_US, Codes, Float32, History, Int64, from_rows
 from features.rules import found
+from features.threads import in_threads
 
 WINDOWS_DAYS = catalogue.WINDOWS_DAYS
 MAX_TYPES = 40
@@ -193,8 +193,10 @@ def matrix(
         NaN where missing; a count of nothing is 0.
     """
     width = len(spec._engagement)  # noqa: SLF001
+    starts = range(0, len(row), ROWS_PER_BLOCK)
+    threads = min(threads, max(len(starts), 1))
     out = np.empty((len(row), width + len(spec.attributes)), np.float32)
-    out[:, width:] = attributes.encode(leads.columns, spec.attributes, len(leads))[row]
+    record = attributes.encode(leads.columns, spec.attributes, len(leads), threads=threads)
     kernel: Callable[..., None] = engagement.engagement
     fixed = _kernel_arguments(spec, leads.history)
     segment, created = leads.segment[row], leads.created_us[row]
@@ -202,15 +204,10 @@ def matrix(
 
     def block(start: int) -> None:
         rows = slice(start, start + ROWS_PER_BLOCK)
+        out[rows, width:] = record[row[rows]]
         kernel(*fixed, segment[rows], created[rows], as_of[rows], out[rows])
 
-    starts = range(0, len(row), ROWS_PER_BLOCK)
-    if threads > 1 and len(starts) > 1:
-        with ThreadPoolExecutor(threads) as pool:
-            list(pool.map(block, starts))
-    else:
-        for start in starts:
-            block(start)
+    in_threads(block, starts, threads)
     return out if spec.kept is None else np.ascontiguousarray(out[:, spec.kept])
 
 
@@ -227,7 +224,7 @@ def unknown_channels(spec: FeatureSpec, channels: Iterable[str]) -> tuple[str, .
 
 def warm_up() -> None:
     """Compile the kernel, or load it from the cache, so that no request waits for it."""
-    history = from_rows([[(0, 0, "web_visit", "web", None)]])
+    history = from_rows([[(us, us, "web_visit", "web", None) for us in (1, 0)]])
     zero = np.zeros(1, np.int64)
     matrix(FeatureSpec(("web_visit",), ("web",)), Leads(zero, {}, history, zero), zero, zero)
 

@@ -13,6 +13,8 @@ from features.faults import LONGEST_REASON, shown
 from features.rules import found
 
 MAGIC = b"PAR1"
+TEXT_BYTES = 4
+"""What a text that is not stored as a code takes at least: its length."""
 
 
 @dataclass(frozen=True)
@@ -40,13 +42,20 @@ class ParquetFile:
         except (pa.ArrowException, OSError) as reason:
             raise self._refused(reason) from reason
 
+    def has_codes(self, name: str) -> bool:
+        """Whether a text is mostly stored as codes: as text it takes more bytes a value."""
+        about, at = pq.read_metadata(self.path), self.schema.names.index(name)
+        stored = [about.row_group(group).column(at) for group in range(about.num_row_groups)]
+        size = sum(column.total_uncompressed_size for column in stored)
+        return size < TEXT_BYTES * sum(column.num_values for column in stored)
+
     def read(
         self, names: Sequence[str], categories: Sequence[str]
     ) -> tuple[pa.Table, tuple[Example, ...]]:
         """Read columns, some of them as a dictionary if they are text; no row can be torn."""
         try:
             with pq.ParquetFile(
-                self.path, read_dictionary=list(categories), pre_buffer=True
+                self.path, read_dictionary=list(categories), pre_buffer=False
             ) as file:
                 return file.read(columns=list(names)), ()
         except (pa.ArrowException, OSError) as reason:

@@ -1,7 +1,6 @@
 """What rows and tables must be to each other; what single columns must hold is not here."""
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -12,12 +11,10 @@ import pyarrow.compute as pc
 from features.faults import NO_ROWS, Fault, Int64, fault, rows_where
 from features.findings import EXAMPLES
 from features.moments import iso
+from features.threads import in_threads, threads_for
 from features.timestamps import UTC_US
 
 BLOCK_ROWS = 1 << 20
-SAMPLE_ROWS = 1 << 14
-MOST_THREADS = 4
-"""Each one holds its own table of the leads' ids."""
 NO_LEAD = -1
 
 Int32 = npt.NDArray[np.int32]
@@ -76,27 +73,9 @@ def rows_of(lead_id: pa.ChunkedArray, leads: pa.ChunkedArray) -> Int32:
     >>> rows_of(pa.chunked_array([["b", "x", None]]), pa.chunked_array([["a", "b", "b"]])).tolist()
     [1, -1, -1]
     """
-    if len(lead_id) and 2 * len(_runs(lead_id[:SAMPLE_ROWS])) < min(SAMPLE_ROWS, len(lead_id)):
-        first = _runs(lead_id)
-        sought = lead_id.take(pa.array(first))
-        return np.repeat(_look_up(sought, leads), np.diff(first, append=len(lead_id)))
-    threads = min(MOST_THREADS, pa.cpu_count()) if len(lead_id) > BLOCK_ROWS else 1
-    share = max(1, -(-len(lead_id) // threads))
-    shares = [lead_id.slice(start, share) for start in range(0, len(lead_id), share)]
-    with ThreadPoolExecutor(threads) as pool:
-        found = list(pool.map(lambda ids: _look_up(ids, leads), shares))
-    return np.concatenate([np.empty(0, np.int32), *found])
+    from features.lookup import first_rows  # noqa: PLC0415  numba takes a while to import
 
-
-def _look_up(ids: pa.ChunkedArray, leads: pa.ChunkedArray) -> Int32:
-    found = pc.index_in(ids, value_set=leads, skip_nulls=True)
-    return pc.fill_null(found, NO_LEAD).to_numpy()
-
-
-def _runs(ids: pa.ChunkedArray) -> Int64:
-    """Give where runs of one id begin; exports are often sorted by lead."""
-    another = pc.fill_null(pc.not_equal(ids[1:], ids[:-1]), True).to_numpy()
-    return np.concatenate([np.zeros(min(1, len(ids)), np.int64), np.flatnonzero(another) + 1])
+    return first_rows(lead_id, leads, threads=threads_for(len(lead_id)))
 
 
 def unknown_leads(lead_id: pa.ChunkedArray, lead: Int32) -> Iterator[Fault]:
@@ -119,17 +98,18 @@ def before_created(
     if not len(created):
         return
     created_us = pc.fill_null(created.cast(pa.int64()), 0).to_numpy()
-    count, first = 0, NO_ROWS
-    for start in range(0, len(lead), BLOCK_ROWS):
+
+    def early(start: int) -> Int64:
         here = lead[start : start + BLOCK_ROWS]
         stamps = happened.slice(start, BLOCK_ROWS).cast(pa.int64())
         happened_us = pc.fill_null(stamps, np.iinfo(np.int64).max).to_numpy()
-        early = np.flatnonzero((happened_us < created_us[here]) & (here != NO_LEAD))
-        count += len(early)
-        if len(first) < EXAMPLES:
-            first = np.concatenate([first, early[:EXAMPLES] + start])
+        return np.flatnonzero((happened_us < created_us[here]) & (here != NO_LEAD)) + start
+
+    blocks = in_threads(early, range(0, len(lead), BLOCK_ROWS), threads_for(len(lead)))
+    count = sum(map(len, blocks))
     if count:
-        yield _counted("before_created", name, first[:EXAMPLES], count, happened)
+        first = np.concatenate([block[:EXAMPLES] for block in blocks])[:EXAMPLES]
+        yield _counted("before_created", name, first, count, happened)
 
 
 def after_until(table: pa.Table, names: list[str], until_us: int) -> Iterator[Fault]:

@@ -108,6 +108,10 @@ class Source:
         """Whether all columns come as text."""
         return isinstance(self.parts[0], CsvFile)
 
+    def has_codes(self, name: str) -> bool:
+        """Whether a column is stored as a dictionary: read as one, it is far smaller."""
+        return all(isinstance(part, ParquetFile) and part.has_codes(name) for part in self.parts)
+
     def read(self, names: Sequence[str], categories: Sequence[str]) -> Extract:
         """Read columns; `categories` are those to read as a dictionary if they are text."""
         read = [part.read(names, categories) for part in self.parts]

@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 KEEP_ALIVE_SECONDS = 30
 ANSWERS_WITHIN_SECONDS = 60
-"""A worker that does not is killed and replaced: so long may one take to start on a busy machine."""
+"""A worker that does not is replaced; on a busy machine it takes long to start."""
 
 Load = Callable[[], LeadScorer]
 

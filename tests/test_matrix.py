@@ -271,14 +271,16 @@ def test_unknown_types_are_those_counted_in_other() -> None:
 REQUESTS = """
 import numpy as np
 from features import engagement, history, matrix
-from tests.factories import AS_OF_US, event, make_lead
-from tests.test_matrix import SPEC
 
 def compiled():
-    return [len(f.signatures) for f in (engagement.engagement, history._order)]
+    return [len(f.signatures) for f in
+            (engagement.engagement, history._starts, history._in_order, history._sort)]
 
 matrix.warm_up()
 before = compiled()
+from tests.factories import AS_OF_US, event, make_lead
+from tests.test_matrix import SPEC
+
 moment = np.array([AS_OF_US])
 moment.flags.writeable = False
 for events in ([], [event(3)], [event(1, "fax", "web", 1.0), event(3, "inquiry")]):
@@ -296,7 +298,7 @@ def test_warm_up_compiles_all_that_a_request_needs() -> None:
         text=True,
         check=True,
     )
-    assert done.stdout == "[1, 1] [1, 1]\n"
+    assert done.stdout == "[1, 1, 1, 1] [1, 1, 1, 1]\n"
 
 
 def test_a_table_without_values_channels_and_records() -> None:

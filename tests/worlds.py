@@ -1,6 +1,6 @@
 """Whole CRMs for tests, a plain one and the simulator's, and training runs that end quickly."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from features.readers import Tables
 from features.relations import rows_of
@@ -46,13 +47,15 @@ class World:
         return from_tables(self.tables)
 
 
-def make_outcomes(facts: dict[str, tuple[float, str]] | list[tuple[str, float, str]], **known):
+def make_outcomes(
+    facts: Mapping[str, tuple[float, str]] | Sequence[tuple[str, float, str]], **known
+):
     """Make an outcomes table of (age in days, won or lost) by lead, known when it happened.
 
     >>> make_outcomes({"lead-1": (3, "won")})["outcome"].to_pylist()
     ['won']
     """
-    rows = [(lead, *fact) for lead, fact in facts.items()] if isinstance(facts, dict) else facts
+    rows = [(lead, *fact) for lead, fact in facts.items()] if isinstance(facts, Mapping) else facts
     closed = [at(age) for _, age, _ in rows]
     late = [
         at(known[lead]) if lead in known else when
@@ -125,7 +128,7 @@ def until(world: World, age_days: float) -> World:
 @contextmanager
 def few_rounds(half_lives: tuple[float | None, ...] = (None,)) -> Iterator[None]:
     """Fit 20 trees instead of 400, for so many half-lives, so that a run takes a second."""
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, threadpool_limits(1, user_api="blas"):
         patch.setattr(trees, "fit", partial(trees.fit, rounds=20))
         patch.setattr(recipes, "HALF_LIVES_DAYS", half_lives)
         yield

@@ -1,0 +1,252 @@
+"""How fast events become features, and with how much memory: against the same features in Polars.
+
+    python benchmarks/features.py --data FOLDER
+
+turns a million leads with 18 million events from Parquet into a float32 matrix of more than a
+hundred features as of one moment: by the readers (which also check the tables), the history and the
+kernel, and in Polars (`benchmarks/peers/features_in_polars.py`), each in a process of its own. Both
+are told which event types and categories have a feature. Before anything is timed, both must give
+the same features of a sample of leads. A process does the work several times. The first time is
+shown by itself: besides imports and compilation it holds what the machine takes to hand out two GB
+of memory, which on a virtual one can be a second.
+
+Both take events in any order: a log in order of time, and events that already stand by lead and
+time. For comparison there is a query that relies on the latter and sorts nothing.
+The million is simulated once into ``--data``, where the next run finds it; without it, into a
+temporary folder.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from benchmarks.peers.features_in_polars import Spec
+
+LEADS, MONTHS = 1_000_000, 19
+SAMPLE_LEADS = 3_000
+REPEATS = 2
+THREADS = 2
+BAR_RATIO, BAR_GB = 5.0, 2.2
+BY_TIME, BY_LEAD = "events_by_time.parquet", "events.parquet"
+CASES = {
+    "a log by time": (BY_TIME, "polars"),
+    "by lead and time": (BY_LEAD, "polars"),
+    "same, not sorted": (BY_LEAD, "unsorted"),
+}
+"""How the events stand: their file and the side of Polars; the last one is under no bar."""
+ROOT = Path(__file__).parents[1]
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a process did: its seconds, those of the first time and, in GB, its largest memory."""
+
+    seconds: float
+    features: int
+    first_seconds: float = 0.0
+    peak_gb: float = 0.0
+
+
+@dataclass(frozen=True)
+class Turn:
+    """Both sides, one after the other."""
+
+    polars: Ran
+    ours: Ran
+
+    @property
+    def ratio(self) -> float:
+        """How many times faster ours was."""
+        return self.polars.seconds / self.ours.seconds
+
+
+def main() -> None:
+    """Check, measure, print, and exit with 1 when a bar is missed."""
+    options = _options()
+    if options.work:
+        print(json.dumps(asdict(_work(options.work, options.data, options.events))))
+        return
+    with tempfile.TemporaryDirectory() as temporary:
+        crm = _simulated(options.data or Path(temporary), options.leads)
+        _run("prepare", crm, BY_LEAD)
+        turns = {
+            case: [
+                Turn(_run(side, crm, events), _run("ours", crm, events))
+                for _ in range(options.turns)
+            ]
+            for case, (events, side) in CASES.items()
+        }
+    sys.exit(_report(turns))
+
+
+def _ours(leads: Path, events: Path, spec: "Spec", as_of_us: int) -> "npt.NDArray[np.float32]":
+    """From Parquet to the matrix, as the commands do it."""
+    import numpy as np  # noqa: PLC0415
+
+    from features.attributes import Attribute  # noqa: PLC0415
+    from features.history import from_arrow  # noqa: PLC0415
+    from features.matrix import FeatureSpec, leads_from_arrow, matrix  # noqa: PLC0415
+    from features.readers import read_tables  # noqa: PLC0415
+
+    tables = read_tables(leads, events)
+    history = from_arrow(tables.events, tables.event_segment, tables.leads.num_rows)
+    known = leads_from_arrow(tables.leads, history)
+    del tables
+    wanted = FeatureSpec(
+        spec.types, spec.channels, attributes=tuple(Attribute(**each) for each in spec.attributes)
+    )
+    rows = np.arange(len(known))
+    return matrix(wanted, known, rows, np.full(len(rows), as_of_us), threads=THREADS)
+
+
+def _theirs(
+    leads: Path, events: Path, spec: "Spec", as_of_us: int, *, sort: bool = True
+) -> "npt.NDArray[np.float32]":
+    from benchmarks.peers import features_in_polars  # noqa: PLC0415
+
+    return features_in_polars.features(leads, events, spec, as_of_us, sort=sort)
+
+
+SIDES: dict[str, Callable[..., "npt.NDArray[np.float32]"]] = {
+    "ours": _ours,
+    "polars": _theirs,
+    "unsorted": partial(_theirs, sort=False),
+}
+
+
+def _work(work: str, crm: Path, events: str) -> Ran:
+    """Do one side's work; what it imports and compiles at first use comes before."""
+    from benchmarks.peers.features_in_polars import Spec  # noqa: PLC0415
+    from training.simulator import NOW_US  # noqa: PLC0415
+
+    if work == "prepare":
+        _prepare(crm, NOW_US)
+    spec = Spec.read(crm / "spec.json")
+    leads, some = crm / "sample" / "leads.parquet", crm / "sample" / "events.parquet"
+    if work == "prepare":
+        return _agree(_ours(leads, some, spec, NOW_US), _theirs(leads, some, spec, NOW_US), spec)
+    side = SIDES[work]
+    seconds, features = [], 0
+    for _ in range(1 + REPEATS):
+        started = time.perf_counter()
+        features = side(crm / "leads.parquet", crm / events, spec, NOW_US).shape[1]
+        seconds.append(time.perf_counter() - started)
+    return Ran(median(seconds[1:]), features, first_seconds=seconds[0])
+
+
+def _prepare(crm: Path, as_of_us: int) -> None:
+    """Write what has a feature, the events by time, and the tables of a sample of leads."""
+    import pyarrow as pa  # noqa: PLC0415
+    import pyarrow.compute as pc  # noqa: PLC0415
+    import pyarrow.parquet as pq  # noqa: PLC0415
+
+    from features.history import from_arrow  # noqa: PLC0415
+    from features.matrix import learn_spec  # noqa: PLC0415
+    from features.readers import read_tables  # noqa: PLC0415
+
+    tables = read_tables(crm / "leads.parquet", crm / BY_LEAD)
+    history = from_arrow(tables.events, tables.event_segment, tables.leads.num_rows)
+    spec, _ = learn_spec(tables.leads, history, until_us=as_of_us)
+    known = json.dumps(spec.to_dict() | {"names": spec.names})
+    (crm / "spec.json").write_text(known, encoding="utf-8")
+    leads, events = pq.read_table(crm / "leads.parquet"), pq.read_table(crm / BY_LEAD)
+    (crm / "sample").mkdir(exist_ok=True)
+    some = leads.take(pa.array(range(0, len(leads), max(1, len(leads) // SAMPLE_LEADS))))
+    pq.write_table(some, crm / "sample" / "leads.parquet")
+    theirs = events.filter(pc.is_in(events["lead_id"], some["lead_id"].combine_chunks()))
+    pq.write_table(theirs, crm / "sample" / "events.parquet")
+    if not (crm / BY_TIME).exists():
+        order = pc.sort_indices(events["occurred_at"])
+        pq.write_table(events.take(order), crm / BY_TIME, compression="zstd")
+
+
+def _agree(ours: "npt.NDArray[np.float32]", theirs: "npt.NDArray[np.float32]", spec: "Spec") -> Ran:
+    """Compare both matrices of the sample; float32 and the order of sums may show in digit 5."""
+    import numpy as np  # noqa: PLC0415
+
+    for name, one, other in zip(spec.names, ours.T, theirs.T, strict=True):
+        np.testing.assert_allclose(one, other, rtol=2e-5, atol=1e-5, err_msg=name)
+    return Ran(0.0, ours.shape[1])
+
+
+def _run(work: str, crm: Path, events: str) -> Ran:
+    """Run one side in a process of its own, and add its peak memory."""
+    command = [sys.executable, "-m", "benchmarks.features", "--work", work]  # not hiding `features`
+    process = subprocess.Popen(
+        [*command, f"--data={crm.resolve()}", f"--events={events}"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    said = process.stdout.read()
+    _, status, used = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        sys.exit(f"{work} failed with exit code {process.returncode}")
+    unit = 1e9 if sys.platform == "darwin" else 1e6  # bytes there, kilobytes elsewhere
+    return Ran(**json.loads(said) | {"peak_gb": used.ru_maxrss / unit})
+
+
+def _simulated(folder: Path, leads: int) -> Path:
+    crm = folder / f"crm-{leads}-leads"
+    if not (crm / "leadqual.toml").exists():
+        simulate = [sys.executable, str(ROOT / "leadqual.py"), "simulate", str(crm)]
+        options = [f"--leads={leads}", f"--months={MONTHS}"]
+        subprocess.run([*simulate, *options], check=True, stdout=subprocess.DEVNULL)
+    return crm
+
+
+def _report(turns: dict[str, list[Turn]]) -> int:
+    print("seconds from Parquet to the matrix, those of the first time, and the process's memory")
+    print(
+        f"{'events stand':>17} {'turn':>4} {'features':>8} {'Polars s':>9} {'first':>6} {'GB':>5} "
+        f"{'leadqual s':>11} {'first':>6} {'GB':>5} {'ratio':>6}"
+    )
+    for case, done in turns.items():
+        for number, turn in enumerate(done, 1):
+            print(
+                f"{case:>17} {number:>4} {turn.ours.features:>8} {turn.polars.seconds:>9.1f} "
+                f"{turn.polars.first_seconds:>6.1f} {turn.polars.peak_gb:>5.2f} "
+                f"{turn.ours.seconds:>11.2f} {turn.ours.first_seconds:>6.2f} "
+                f"{turn.ours.peak_gb:>5.2f} {turn.ratio:>6.1f}"
+            )
+    ratios = {case: median(turn.ratio for turn in done) for case, done in turns.items()}
+    peak = max(turn.ours.peak_gb for done in turns.values() for turn in done)
+    missed = peak > BAR_GB
+    for case, (_, side) in CASES.items():
+        low = ratios[case] < BAR_RATIO
+        missed |= low and side == "polars"
+        verdict = (
+            f"bar {BAR_RATIO:g}: {'below' if low else 'PASS'}" if side == "polars" else "no bar"
+        )
+        print(f"{case:>17}: median ratio {ratios[case]:.1f} ({verdict})")
+    print(f"peak {peak:.2f} GB (bar {BAR_GB:g}: {'above' if peak > BAR_GB else 'PASS'})")
+    return int(missed)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--data", type=Path, help="a folder for the simulated tables")
+    parser.add_argument("--leads", type=int, default=LEADS)
+    parser.add_argument("--turns", type=int, default=2)
+    parser.add_argument("--work", choices=("prepare", *SIDES), help=argparse.SUPPRESS)
+    parser.add_argument("--events", default=BY_LEAD, help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
