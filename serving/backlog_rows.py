@@ -1,7 +1,6 @@
 """The rows of a backlog: leads, their moments and their history as read; nothing is scored here."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,25 +88,18 @@ def read_backlog(
     known = LEADS.column(moments) if moments else None
     if known and known.kind != "time":
         raise UsageError(f"--as-of {moments}: that column holds no times, name one that does")
-    with _memory_from_the_system() as give_back:
-        tables = read_tables(
-            leads,
-            events,
-            columns=columns,
-            timezone=timezone,
-            now_us=now_us,
-            as_of_column=moments,
-            reject_file=reject_file,
-        )
-        give_back()
-        rows, findings, segment = tables.leads, tables.findings, tables.event_segment
-        names = [name for name in tables.events.column_names if name not in IDS]
-        happened = {name: tables.events[name] for name in names}
-        del tables  # with the ids of the events, its largest column
-        for name in names:  # one by one, so that each frees the memory that it was read into
-            happened[name] = _narrowed(happened[name])
-        give_back()
-        history = from_arrow(pa.table(happened), segment, len(rows))
+    tables = read_tables(
+        leads,
+        events,
+        columns=columns,
+        timezone=timezone,
+        now_us=now_us,
+        as_of_column=moments,
+        reject_file=reject_file,
+    )
+    rows, findings = tables.leads, tables.findings
+    history = from_arrow(tables.events, tables.event_segment, len(rows))
+    del tables
     lead_id = rows["lead_id"]
     if moments is None:
         own, as_of_us = np.arange(len(rows)), np.full(len(rows), as_of, np.int64)
@@ -125,30 +117,6 @@ def first_rows(lead_id: pa.ChunkedArray) -> Int64:
     [0, 1, 0]
     """
     return pc.index_in(lead_id, lead_id).to_numpy().astype(np.int64)
-
-
-def _narrowed(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return a column of events as the history keeps it; it then takes half the memory."""
-    if pa.types.is_dictionary(column.type):
-        return column.cast(CATEGORY)
-    if pa.types.is_floating(column.type):
-        return column.cast(pa.float32(), safe=False)
-    return pa.chunked_array([column.combine_chunks()])  # in one piece NumPy need not copy it
-
-
-@contextmanager
-def _memory_from_the_system() -> Iterator[Callable[[], None]]:
-    """Let Arrow take memory from the system, which gets it back at once when it is freed.
-
-    Arrow's own allocator keeps it for later, which is a tenth at the peak; its readers go on using
-    that allocator, so there is a call to give back what they have left.
-    """
-    before = pa.default_memory_pool()
-    pa.set_memory_pool(pa.system_memory_pool())
-    try:
-        yield before.release_unused
-    finally:
-        pa.set_memory_pool(before)
 
 
 def _suppressions(leads: pa.Table) -> list[str | None] | None:
