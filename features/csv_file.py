@@ -18,8 +18,17 @@ from features.rules import found
 
 BLOCK_BYTES = 32 << 20
 """A cell may be as large, and twice."""
+COUNTED_BYTES = 1 << 20
 LONGEST_CELL = 2**31 - 1
 OTHER_DELIMITERS = {";": "semicolons", "\t": "tabs", "|": "bars"}
+
+
+class BrokenRecord(csv.Error):
+    """A record that is no CSV; `line` is where it starts."""
+
+    def __init__(self, line: int, reason: str) -> None:
+        super().__init__(f"line {line}: {reason}")
+        self.line = line
 
 
 @dataclass(frozen=True)
@@ -82,6 +91,8 @@ class CsvFile:
             )
         except (pa.ArrowException, OSError) as reason:
             raise self._refused(reason) from reason
+        if self._lines() > 1 + len(table) + len(torn):
+            self._check_quotes()
         return table, tuple(self._ragged()) if torn else ()
 
     def places(self, rows: Sequence[int]) -> list[str]:
@@ -127,17 +138,39 @@ class CsvFile:
             if len(cells) != width:
                 yield Example(self._place(line), ",".join(cells))
 
-    def _records(self) -> Iterator[tuple[int, list[str]]]:
+    def _lines(self) -> int:
+        """Count lines; the last one may lack its end."""
+        feeds, returns = 1, 1
+        with self._bytes() as data:
+            while block := data.read(COUNTED_BYTES):
+                feeds += block.count(b"\n")
+                returns += block.count(b"\r")
+        return max(feeds, returns)
+
+    def _check_quotes(self) -> None:
+        """Refuse a file in which a row that spans lines does so by a quote that was left open."""
+        try:
+            for _ in self._records(strict=True):
+                pass
+        except BrokenRecord as broken:
+            place = self._place(broken.line)
+            raise ContractError(
+                [found("open_quote", self.table, path=str(self.path), place=place)]
+            ) from broken
+
+    def _records(self, *, strict: bool = False) -> Iterator[tuple[int, list[str]]]:
         """Give each record with the line it starts on; blank lines are none."""
         limit = csv.field_size_limit(LONGEST_CELL)
         try:
             with io.TextIOWrapper(self._bytes(), encoding="utf-8-sig", newline="") as text:
-                reader = csv.reader(text)
+                reader = csv.reader(text, strict=strict)
                 line = 1
                 for cells in reader:
                     if cells:
                         yield line, cells
                     line = reader.line_num + 1
+        except csv.Error as reason:
+            raise BrokenRecord(line, str(reason)) from reason
         finally:
             csv.field_size_limit(limit)
 

@@ -55,6 +55,14 @@ RULES: tuple[Rule, ...] = (
         "{delimiter} in it.",
     ),
     Rule(
+        "open_quote",
+        "error",
+        "A quote in a CSV file is opened and not closed where its cell ends, so that it takes in "
+        "the rows below.",
+        "Mend the row at {place} of {path}: a cell that begins with a quote ends with one, and a "
+        "quote within it is written twice.",
+    ),
+    Rule(
         "ragged_row",
         "error",
         "A row of a CSV file has more or fewer cells than the header.",

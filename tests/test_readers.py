@@ -230,8 +230,8 @@ CASES = {
 }
 ELSEWHERE = {
     # test_sources
-    "empty_folder", "not_parquet", "not_csv", "not_utf8", "parts_differ", "ignored_files",
-    "cannot_query",
+    "empty_folder", "not_parquet", "not_csv", "open_quote", "not_utf8", "parts_differ",
+    "ignored_files", "cannot_query",
     # below
     "wrong_type", "left_out_attribute",
     # test_attributes

@@ -7,6 +7,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import sqlalchemy as sa
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from features.contract import ContractError, Finding
 from features.sources import locate
@@ -101,6 +103,38 @@ def test_rows_with_other_than_the_headers_cells_are_named_and_left_out(tmp_path:
         ("line 4", "c,2\n2,3"),
     ]
     assert extract.layout.places([0, 1]) == ["line 2", "line 7"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'id,n\na,1\nb,"2\nc,3\nd,4\n',
+        'id,n\na,1\nb,"2\nc,3\nd,"4"\ne,5\n',
+        'id,n\r\na,1\r\nb,"2\r\nc,3\r\n',
+        'id,n\ra,1\rb,"2\rc,3\r',
+    ],
+)
+def test_a_quote_left_open_swallows_no_rows_in_silence(tmp_path: Path, text: str):
+    path = write(tmp_path / "l.csv", text)
+    with pytest.raises(ContractError) as raised:
+        locate("leads", path).read(["id"], [])
+    (finding,) = raised.value.findings
+    assert finding.rule == "open_quote"
+    assert f"line 3 of {path}" in finding.mend
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    rows=st.lists(
+        st.lists(st.text(st.sampled_from('a"\n,'), max_size=4), min_size=2, max_size=2), max_size=5
+    )
+)
+def test_whatever_cells_hold_a_well_written_csv_is_read(tmp_path_factory, rows):
+    path = tmp_path_factory.mktemp("csv") / "l.csv"
+    with path.open("w", newline="") as file:
+        csv.writer(file, quoting=csv.QUOTE_ALL).writerows([["id", "n"], *rows])
+    columns = locate("leads", path).read(["id", "n"], []).columns
+    assert [[cell or "" for cell in row.values()] for row in columns.to_pylist()] == rows
 
 
 @pytest.mark.parametrize(
