@@ -63,7 +63,7 @@ docs: setup ## write the pages of docs/ that are made from the code
 
 lock: setup ## resolve the dependencies of pyproject.toml into requirements.lock; UPGRADE=--upgrade for newer ones
 	$(RUN) -m pip install --quiet uv
-	.venv/bin/uv pip compile pyproject.toml --extra dev --extra bench --quiet $(UPGRADE) \
+	.venv/bin/uv pip compile pyproject.toml --extra dev --extra bench --extra postgres --quiet $(UPGRADE) \
 		--universal --python-version 3.11 --fork-strategy fewest --generate-hashes \
 		--custom-compile-command "make lock" --output-file requirements.lock
 

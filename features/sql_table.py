@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
 ROWS_AT_ONCE = 50_000
+CONNECT_SECONDS = 10
 
 
 @dataclass(frozen=True)
@@ -76,11 +77,14 @@ class SqlTable:
         import sqlalchemy as sa  # noqa: PLC0415
 
         try:
-            url = sa.make_url(self.url.partition("#")[0])
-            if url.drivername == "postgresql":
+            url, options = sa.make_url(self.url.partition("#")[0]), {}
+            if url.get_backend_name() == "postgresql":
                 url = url.set(drivername="postgresql+psycopg")
-            return sa.create_engine(url, poolclass=sa.NullPool)
-        except (sa.exc.SQLAlchemyError, ModuleNotFoundError) as reason:
+                options = {"connect_timeout": CONNECT_SECONDS}
+            return sa.create_engine(url, poolclass=sa.NullPool, connect_args=options)
+        except ModuleNotFoundError as missing:
+            raise self._refused(f"{missing}: pip install 'leadqual[postgres]'") from missing
+        except sa.exc.SQLAlchemyError as reason:
             raise self._refused(reason) from reason
 
     @cached_property
