@@ -12,7 +12,7 @@ import pytest
 
 from tests.commands import run, table
 from training import simulator
-from training.commands import Scenario
+from training.commands.history import Scenario
 
 TABLES = ("leads", "events", "outcomes")
 LEADS = (

@@ -1,0 +1,9 @@
+"""The data scientist's commands, a module a noun; they compose, and compute nothing."""
+
+import typer
+
+from training.commands import history, learning, models
+
+app = typer.Typer()
+for each in (history, learning, models):
+    app.add_typer(each.app)

@@ -1,0 +1,165 @@
+"""Commands that learn: train, and snapshots for learning outside."""
+
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from features import terminal
+from features.commands import AsJson, Events, Leads, RejectFile, Timezone
+from training.commands.options import (
+    DEFAULT_URI,
+    ConfigFile,
+    Horizon,
+    Outcomes,
+    Registry,
+    Seed,
+    Until,
+    now_us,
+    say_until,
+)
+
+if TYPE_CHECKING:
+    from training.config import Config
+
+app = typer.Typer()
+
+
+@app.command()
+def train(
+    leads: Leads,
+    events: Events,
+    outcomes: Outcomes,
+    output: Annotated[
+        Path, typer.Option("--output", help="The folder for the model and its report.")
+    ],
+    config: ConfigFile = None,
+    until: Until = None,
+    horizon_days: Horizon = None,
+    register: Annotated[
+        str | None, typer.Option("--register", help="Register the model under this name.")
+    ] = None,
+    allow_weak: Annotated[
+        bool, typer.Option("--allow-weak", help="Train on too little history to judge.")
+    ] = False,
+    timezone: Timezone = None,
+    reject_file: RejectFile = None,
+    seed: Seed = 0,
+    registry: Registry = DEFAULT_URI,
+    as_json: AsJson = False,
+) -> None:
+    """Learn from a CRM's history.
+
+    A recipe is chosen, judged on later leads, and shipped fitted once more on everything.
+    """
+    from features.output_place import check_folder, writing
+    from training import inputs, report
+    from training.learning import STAGES, Stopwatch, learn
+    from training.registry import check as check_registry
+
+    settings = inputs.settings(config, horizon_days)
+    check_folder(output)
+    with terminal.stages(len(STAGES)) as stage:
+        clock = Stopwatch(stage)
+        clock("read")
+        crm = inputs.crm(
+            leads,
+            events,
+            outcomes,
+            settings,
+            until=until,
+            timezone=timezone,
+            reject_file=reject_file,
+            now_us=now_us(),
+        )
+        if register is not None:
+            check_registry(register, uri=registry)
+        learned = learn(
+            crm,
+            settings,
+            seed=seed,
+            allow_weak=allow_weak,
+            threads=os.cpu_count() or 1,
+            clock=clock,
+        )
+        clock("save")
+        with writing(output):
+            scorer = learned.scorer.save(output)
+            report.write(learned.report, output)
+    say_until(until, crm.until_us)
+    terminal.findings(learned.findings)
+    report.show(learned.report)
+    terminal.say(
+        f"wrote {output}/manifest.json (sha256:{scorer.digest}), report.html and report.json"
+    )
+    version = None
+    if register is not None:
+        version = _register(output, register, registry, learned.report, settings)
+    if as_json:
+        terminal.answer(
+            {"digest": scorer.digest, "registered": version, "report": report.plain(learned.report)}
+        )
+
+
+@app.command()
+def snapshots(
+    leads: Leads,
+    events: Events,
+    outcomes: Outcomes,
+    output: Annotated[Path, typer.Option("--output", help="The Parquet file to write.")],
+    config: ConfigFile = None,
+    until: Until = None,
+    horizon_days: Horizon = None,
+    timezone: Timezone = None,
+) -> None:
+    """Write the learning table for work outside.
+
+    A row is a lead at a moment: features, label, weight and follow-up.
+    """
+    import pyarrow.parquet as pq
+
+    from features.findings import UsageError
+    from features.output_place import check_folder, writing
+    from training import inputs
+    from training.study import learning_table
+
+    settings = inputs.settings(config, horizon_days)
+    if output.suffix not in {".parquet", ".pq"}:
+        raise UsageError(
+            f"--output {output}: the table is Parquet, name a file that ends in .parquet"
+        )
+    check_folder(output.parent)
+    crm = inputs.crm(
+        leads, events, outcomes, settings, until=until, timezone=timezone, now_us=now_us()
+    )
+    say_until(until, crm.until_us)
+    table = learning_table(crm, settings)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    staged = output.with_name(f".{output.name}.{os.getpid()}.part")
+    try:
+        with writing(output):
+            pq.write_table(table, staged)
+            staged.replace(output)
+    finally:
+        staged.unlink(missing_ok=True)
+    terminal.say(f"wrote {output}: {table.num_rows:,} snapshots, {table.num_columns} columns")
+
+
+def _register(
+    folder: Path, name: str, registry: str, report: dict[str, Any], settings: "Config"
+) -> dict[str, Any]:
+    from training.registry import register
+
+    figures = report["test"]["model"]
+    metrics = {
+        key: figure["value"] for key, figure in figures.items() if figure["value"] is not None
+    }
+    params = {"horizon_days": settings.label.horizon_days, "recipe": report["chosen"]}
+    version = register(folder, name, uri=registry, metrics=metrics, params=params)
+    terminal.say(
+        f"registered as {name} version {version.version}, the challenger; "
+        f"`leadqual promote {name}` makes it the champion"
+    )
+    return asdict(version)
