@@ -1,7 +1,7 @@
 # The tasks of this project: `make` alone lists them. They need Python 3.11 or newer and make, nothing else.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format types layers train serve notebooks bench docs lock clean
+.PHONY: help setup demo test lint format types layers bounds train serve notebooks bench docs lock clean
 
 # Set on the command line: `make serve MODEL=my-model PORT=9000`.
 PYTHON  ?=
@@ -14,6 +14,7 @@ RUN      = .venv/bin/python
 LEADQUAL = .venv/bin/leadqual
 DEMO     = $(RUN) examples/demo.py
 TABLES   = --leads "$(DATA)/leads.parquet" --events "$(DATA)/events.parquet" --outcomes "$(DATA)/outcomes.parquet"
+COMPILED = tests/test_history.py tests/test_lookup.py tests/test_engagement.py tests/test_forest.py tests/test_recipes.py
 NBMAKE   = $(RUN) -m pytest --nbmake --nbmake-timeout=900 -o filterwarnings=default
 
 help: ## list the tasks
@@ -24,7 +25,7 @@ setup: .venv/.ready ## make .venv with the locked packages and the command .venv
 demo: setup ## the main job: simulate a CRM, learn, promote, score a backlog, ask the service; into demo/
 	@$(DEMO)
 
-test: lint types layers ## every check: lint, types, layers, tests, doctests, notebooks
+test: lint types layers bounds ## every check: lint, types, layers, bounds, tests, doctests, notebooks
 	$(RUN) -m pytest -n $(WORKERS)
 	@set -- notebooks/*.ipynb; if [ -e "$$1" ]; then $(NBMAKE) "$$@"; fi
 
@@ -41,6 +42,9 @@ types: setup ## types (mypy, strict)
 
 layers: setup ## who may import whom (import-linter)
 	.venv/bin/lint-imports --no-logo
+
+bounds: setup ## the compiled loops with every index checked, which they are not when they run
+	NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=.numba_checked $(RUN) -m pytest -q -n $(WORKERS) $(COMPILED)
 
 train: setup ## learn from the tables in DATA (simulated where there are none) into MODEL
 	@[ -e "$(DATA)/leads.parquet" ] || $(LEADQUAL) simulate "$(DATA)"
@@ -68,7 +72,7 @@ lock: setup ## resolve the dependencies of pyproject.toml into requirements.lock
 		--custom-compile-command "make lock" --output-file requirements.lock
 
 clean: ## remove what was made here, .venv excepted
-	rm -rf demo build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf demo build dist .numba_checked .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name .venv -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The environment, made once and again whenever the lock changes. Made by the first Python found

@@ -382,7 +382,8 @@ def _sort(  # noqa: PLR0917
         occurred_out[base + at] = lines[at, 0]
         label = lines[at, 1]
         kind_out[base + at] = (label >> 48) + CODES
-        channel_out[base + at] = (label >> 32) & 0xFFFF
+        if channel.shape[0]:
+            channel_out[base + at] = (label >> 32) & 0xFFFF
         if bits.shape[0]:
             bits_out[base + at] = label & 0xFFFFFFFF
         if known.shape[0]:
