@@ -52,6 +52,14 @@ def test_cuts_with_other_scores_are_compared_at_one_place():
     assert [found.intercept, found.slope] == pytest.approx([0.5, 0.8])
 
 
+def test_cuts_that_all_came_out_too_low_never_add_up_to_too_high():
+    # ranks of no use at first and too flat later, each cut's leads won more often than said
+    cuts = [CutFit(-3.3, -2.8, 0.1, 900), CutFit(-2.8, -2.6, 0.1, 700), CutFit(-0.9, -0.4, 2.6, 90)]
+    found = shrink(cuts)
+    for cut in cuts:
+        assert found.log_odds(np.array([cut.center])) > cut.center + 0.1
+
+
 def test_cuts_that_disagree_change_nothing():
     found = shrink([CutFit(0.0, -1.0, 0.6, 50), CutFit(0.0, 1.0, 1.4, 50)])
     assert (found.intercept, found.slope) == (0.0, 1.0)

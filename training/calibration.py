@@ -98,8 +98,9 @@ def shrink(fits: Sequence[CutFit]) -> Calibration:
 
     For slope and for level: mean deviation times ``max(0, 1 - (variance between cuts / cuts) / mean
     deviation**2)``. Cuts with fewer than 20 wins don't count; fewer than two others: the identity.
-    The level is taken at the mean of the log-odds, where the leads are: at log-odds 0 it would be
-    tied to the slope, and shrinking one of them alone would move every score.
+    The slope is shrunk first. A cut's level is then taken where its leads are, at the mean of its
+    own log-odds, given that slope: with its own slope and elsewhere, cuts that rank badly but are
+    all too low could add up to too high.
 
     Examples
     --------
@@ -113,10 +114,9 @@ def shrink(fits: Sequence[CutFit]) -> Calibration:
     if len(fits) < 2:
         return Calibration()
     center = float(np.mean([fit.center for fit in fits]))
-    levels = [fit.level + fit.slope * (center - fit.center) - center for fit in fits]
-    level = _shrunk(np.array(levels))
-    steeper = _shrunk(np.array([fit.slope - 1.0 for fit in fits]))
-    return Calibration(level - steeper * center, 1.0 + steeper, len(fits))
+    slope = 1.0 + _shrunk(np.array([fit.slope - 1.0 for fit in fits]))
+    levels = [fit.level - center - slope * (fit.center - center) for fit in fits]
+    return Calibration(_shrunk(np.array(levels)) + (1.0 - slope) * center, slope, len(fits))
 
 
 def _shrunk(deviations: Float64) -> float:
