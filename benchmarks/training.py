@@ -13,6 +13,7 @@ from features.readers import read_tables
 from training.choosing import training_rows
 from training.config import Config
 from training.crm import from_tables
+from training.recipes import Recipe
 from training.simulator import simulate, write
 from training.study import prepare
 
@@ -41,7 +42,7 @@ def main() -> None:
 
 def _bare_fit(files: dict[str, Path]) -> float:
     study = prepare(from_tables(read_tables(*files.values())), Config(), threads=2)
-    rows = training_rows(study, study.everything())
+    rows = training_rows(study, study.everything(), Recipe("blend"))
     start = time.perf_counter()
     rows.fit("blend", 0, 2)
     return time.perf_counter() - start

@@ -104,7 +104,7 @@ def test_candidates_are_listed_best_first_with_their_intervals():
 def oracle(sign):
     """Recipes whose log-odds are the truth times a sign for the scorecard, and nothing else's."""
 
-    def try_recipes(study, cut, half_life):
+    def try_recipes(study, cut, half_life, proxies):
         row = np.flatnonzero(cut.test)
         truth = np.where(study.at_until.seen[row], 2.0, -2.0)
         strength = {"scorecard": sign, "trees": 0.0, "blend": -sign}
@@ -215,7 +215,10 @@ def test_training_rows_are_those_of_an_export_made_at_the_cut(study):
         then = until(plain_world(), age)
         assert then.until_us == cut.cut_us
         exported = prepare(then.crm, PLAIN)
-        same_rows(training_rows(study, cut), training_rows(exported, exported.everything()))
+        same_rows(
+            training_rows(study, cut, Recipe("blend")),
+            training_rows(exported, exported.everything(), Recipe("blend")),
+        )
 
 
 @settings(max_examples=10, deadline=None)
@@ -236,7 +239,10 @@ def test_whatever_happens_after_a_cut_changes_nothing_that_is_learned_at_it(stud
     )
     other = prepare(changed.crm, PLAIN)
     assert other.origins.cuts[0].cut_us == cut.cut_us
-    same_rows(training_rows(study, cut), training_rows(other, other.origins.cuts[0]))
+    same_rows(
+        training_rows(study, cut, Recipe("blend")),
+        training_rows(other, other.origins.cuts[0], Recipe("blend")),
+    )
 
 
 def test_what_was_recorded_after_a_cut_is_not_known_at_it(study):
@@ -249,7 +255,7 @@ def test_what_was_recorded_after_a_cut_is_not_known_at_it(study):
     recorded = pa.array(late, TIME)
     changed = replace(world, outcomes=world.outcomes.set_column(3, "recorded_at", recorded))
     other = prepare(changed.crm, PLAIN)
-    known = training_rows(study, cut).known
+    known = training_rows(study, cut, Recipe("blend")).known
     assert known.won.sum() > 20
     rows = other.snapshots.rows(cut.train)
     assert not other.labels(rows, cut.cut_us).won.any()
@@ -265,15 +271,17 @@ def test_events_recorded_after_a_cut_are_no_features_at_it(study):
     place = world.events.column_names.index("recorded_at")
     changed = replace(world, events=world.events.set_column(place, "recorded_at", recorded))
     other = prepare(changed.crm, PLAIN)
-    rows = training_rows(other, cut)
-    assert training_rows(study, cut).spec.types == ("inquiry", "web_visit")
+    rows = training_rows(other, cut, Recipe("blend"))
+    assert training_rows(study, cut, Recipe("blend")).spec.types == ("inquiry", "web_visit")
     assert rows.spec.types == ()
     assert rows.X[:, rows.spec.names.index("events_all")].max() == 0
 
 
 def test_a_half_life_weighs_the_rows_of_a_cut_by_their_age_at_it(study):
     cut = study.judging[-1]
-    plain, halved = (training_rows(study, cut, half).known for half in (None, 60.0))
+    plain, halved = (
+        training_rows(study, cut, Recipe("blend", half)).known for half in (None, 60.0)
+    )
     age = (cut.cut_us - study.snapshots.as_of_us[cut.train]) / DAY_US
     weighed = plain.weight > 0
     np.testing.assert_array_equal(halved.weight > 0, weighed)

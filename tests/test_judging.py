@@ -79,7 +79,7 @@ def test_the_calibration_is_the_one_that_was_chosen(study, judged):
 def test_mix_and_half_life_are_those_of_the_recipe(study, recipe):
     cut = study.judging[0]
     with few_rounds():
-        rows = training_rows(study, cut, recipe.half_life_days)
+        rows = training_rows(study, cut, recipe)
         expected = rows.fit(recipe.mix, study.seed)
     Z = study.matrix(rows.spec, study.snapshots.rows(np.flatnonzero(cut.test)))
     found = judged_with(study, recipe).scored[0].log_odds
@@ -102,7 +102,7 @@ def test_what_happens_later_changes_no_score_of_earlier_snapshots(study, judged)
     created = early.crm.leads.created_us[there.lead]
     train = (there.as_of_us <= cut.cut_us) & (created <= cut.cut_us)
     with few_rounds():
-        rows = training_rows(early, replace(cut, train=train))
+        rows = training_rows(early, replace(cut, train=train), Recipe("blend"))
         scores = rows.fit("scorecard", study.seed).log_odds(early.matrix(rows.spec, there))
     keys = zip(there.lead.tolist(), there.as_of_us.tolist(), strict=True)
     known = dict(zip(keys, scores, strict=True))

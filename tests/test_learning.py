@@ -295,9 +295,9 @@ def test_the_refit_has_the_mix_and_the_half_life_that_were_chosen(monkeypatch):
     asked = []
     rows = choosing.training_rows
 
-    def spy(study, cut, half_life_days):
-        asked.append((cut.kind, int(cut.train.sum()), half_life_days))
-        return rows(study, cut, half_life_days)
+    def spy(study, cut, recipe):
+        asked.append((cut.kind, int(cut.train.sum()), recipe.half_life_days))
+        return rows(study, cut, recipe)
 
     monkeypatch.setattr(shipping, "training_rows", spy)
     with few_rounds(half_lives=(45.0,)):

@@ -9,7 +9,7 @@ IDS = st.none() | st.text(st.sampled_from("ab0é名"), max_size=12) | st.integer
 
 
 def reference(ids, among):
-    first = {}
+    first: dict[str, int] = {}
     for row, name in enumerate(among):
         if name is not None:
             first.setdefault(name, row)

@@ -1,7 +1,8 @@
 """Choosing: every recipe is tried on the earlier cuts; they fix calibration and rule, too."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from training.calibration import Calibration
 from training.handoff import Rule
 from training.labels import Labels
 from training.origins import Origin
+from training.proxies import time_proxies
 from training.recipes import MIXES, Estimator, Recipe
 from training.study import Study
 
@@ -56,7 +58,7 @@ def choose(study: Study) -> Choice:
 
     Within two paired standard errors of the best recipe the best blend is taken, else the best.
     """
-    tasks = [(cut, half_life) for cut in study.choosing for half_life in recipes.HALF_LIVES_DAYS]
+    tasks = [(cut, *setting) for cut in study.choosing for setting in _settings(study)]
     tried: dict[Recipe, list[Scored]] = {}
     for found in in_parallel(study, _try_recipes, tasks):
         for recipe, scored_cut in found:
@@ -116,12 +118,16 @@ def in_parallel(
 
 @dataclass(frozen=True)
 class TrainingRows:
-    """The snapshots known at a cut as features and labels, and the feature spec learned there."""
+    """The snapshots known at a cut as features and labels, and the feature spec learned there.
+
+    `proxies` names the features from which the date could be told, in `X` or left out of it.
+    """
 
     spec: FeatureSpec
     findings: tuple[Finding, ...]
     X: Float32
     known: Labels
+    proxies: tuple[str, ...]
 
     def fit(self, mix: str, seed: int, threads: int = 1) -> Estimator:
         """Fit both parts and mix them."""
@@ -132,21 +138,36 @@ class TrainingRows:
         return both.mixed(mix)
 
 
-def training_rows(study: Study, cut: Origin, half_life_days: float | None = None) -> TrainingRows:
+def training_rows(study: Study, cut: Origin, recipe: Recipe) -> TrainingRows:
     """Give what a recipe may see at a cut."""
     spec, findings = study.spec(cut.cut_us)
     train = study.snapshots.rows(cut.train)
-    known = study.labels(train, cut.cut_us, half_life_days)
-    return TrainingRows(spec, findings, study.matrix(spec, train), known)
+    X, known = study.matrix(spec, train), study.labels(train, cut.cut_us, recipe.half_life_days)
+    proxies = time_proxies(X, spec.names, train.lead, train.as_of_us, seed=study.seed)
+    if proxies and not recipe.proxies:
+        X = np.ascontiguousarray(X[:, [name not in proxies for name in spec.names]])
+        spec = replace(spec, exclude=(*spec.exclude, *proxies))
+    return TrainingRows(spec, findings, X, known, proxies)
 
 
-def _try_recipes(study: Study, cut: Origin, half_life: float | None) -> list[tuple[Recipe, Scored]]:
+def _settings(study: Study) -> list[tuple[float | None, bool]]:
+    """Half-lives, each with and without time proxies where the first cut has any."""
+    first = study.choosing[:1]
+    if not any(training_rows(study, cut, Recipe("blend")).proxies for cut in first):
+        return [(half_life, True) for half_life in recipes.HALF_LIVES_DAYS]
+    return list(product(recipes.HALF_LIVES_WITH_PROXIES_DAYS, (True, False)))
+
+
+def _try_recipes(
+    study: Study, cut: Origin, half_life: float | None, proxies: bool
+) -> list[tuple[Recipe, Scored]]:
     """Score the leads after a cut with every mix; both parts are fitted once."""
-    rows = training_rows(study, cut, half_life)
+    tried = [Recipe(mix, half_life, proxies) for mix in MIXES]
+    rows = training_rows(study, cut, tried[0])
     both = rows.fit("blend", study.seed)
     row = np.flatnonzero(cut.test)
     Z = study.matrix(rows.spec, study.snapshots.rows(row))
-    return [(Recipe(mix, half_life), Scored(row, both.mixed(mix).log_odds(Z))) for mix in MIXES]
+    return [(recipe, Scored(row, both.mixed(recipe.mix).log_odds(Z))) for recipe in tried]
 
 
 def _losses(study: Study, scored: Sequence[Scored]) -> Float64:

@@ -42,7 +42,7 @@ def judge(study: Study, choice: Choice) -> Judged:
 
 
 def _judge_cut(study: Study, cut: Origin, recipe: Recipe) -> tuple[Scored, dict[str, Float64]]:
-    rows = training_rows(study, cut, recipe.half_life_days)
+    rows = training_rows(study, cut, recipe)
     row = np.flatnonzero(cut.test)
     Z = study.matrix(rows.spec, study.snapshots.rows(row))
     scored = Scored(row, rows.fit(recipe.mix, study.seed).log_odds(Z))

@@ -24,6 +24,9 @@ MIXES: dict[str, tuple[float, float]] = {
 
 HALF_LIVES_DAYS: tuple[float | None, ...] = (None, 365.0, 90.0)
 """How fast training rows lose weight with age; None for never."""
+HALF_LIVES_WITH_PROXIES_DAYS: tuple[float | None, ...] = (None, 90.0)
+"""Fewer where every recipe is tried with and without time proxies: at most 12 in all."""
+WITHOUT = "without time proxies"
 
 
 @dataclass(frozen=True)
@@ -36,23 +39,24 @@ class Recipe:
         A key of `MIXES`.
     half_life_days : float or None
         A training row this much older than the cut has half the weight.
+    proxies : bool
+        Whether features from which the date can be told are used (see `training.proxies`).
     """
 
     mix: str
     half_life_days: float | None = None
+    proxies: bool = True
 
     @property
     def name(self) -> str:
         """A name for reports.
 
-        >>> Recipe("blend", 90.0).name
-        'blend, half-life 90 d'
+        >>> Recipe("blend", 90.0, proxies=False).name
+        'blend, half-life 90 d, without time proxies'
         """
-        return (
-            self.mix
-            if self.half_life_days is None
-            else f"{self.mix}, half-life {self.half_life_days:g} d"
-        )
+        half_life = self.half_life_days
+        parts = [self.mix, "" if half_life is None else f"half-life {half_life:g} d"]
+        return ", ".join(part for part in [*parts, WITHOUT * (not self.proxies)] if part)
 
 
 @dataclass(frozen=True)

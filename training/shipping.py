@@ -22,10 +22,14 @@ LEADS_TO_FIX_A_RULE = 300
 
 @dataclass(frozen=True)
 class Shipped:
-    """The scorer fitted on all, and what share of recent leads it, and the judged, hand off."""
+    """The scorer fitted on all, and what share of recent leads it, and the judged, hand off.
+
+    `proxies` names the features from which the date can be told, whether it uses them or not.
+    """
 
     scorer: LeadScorer
     findings: tuple[Finding, ...]
+    proxies: tuple[str, ...]
     recent_share: float
     judged_share: float
 
@@ -36,7 +40,7 @@ def ship(study: Study, choice: Choice, judged: Sequence[Scored]) -> Shipped:
     Both rest on out-of-time scores. Only where there is no cut at all, they rest on the refit's own
     scores of the rows it learned from: such a history is too weak to judge, and its report says so.
     """
-    rows = training_rows(study, study.everything(), choice.recipe.half_life_days)
+    rows = training_rows(study, study.everything(), choice.recipe)
     refit = rows.fit(choice.recipe.mix, study.seed, study.threads)
     cuts = (*choice.scored, *judged) or (
         Scored(np.arange(len(study.snapshots)), refit.log_odds(rows.X)),
@@ -61,7 +65,9 @@ def ship(study: Study, choice: Choice, judged: Sequence[Scored]) -> Shipped:
         float((handoff.best_scores(lead, final.probability(log_odds)) >= rule.threshold).mean())
         for log_odds in (refit.log_odds(X), recent.log_odds)
     ]
-    return Shipped(scorer, rows.findings, recent_share=shares[0], judged_share=shares[1])
+    return Shipped(
+        scorer, rows.findings, rows.proxies, recent_share=shares[0], judged_share=shares[1]
+    )
 
 
 def _leads_with_time(study: Study, scored: Sequence[Scored]) -> int:

@@ -41,6 +41,7 @@ def describe(study: Study, choice: Choice, judged: Judged, shipped: Shipped) -> 
             for c in choice.candidates
         ],
         "chosen": choice.recipe.name,
+        "time_proxies": {"features": shipped.proxies, "used": choice.recipe.proxies},
         "headline": f"one snapshot per lead, {study.headline_age:g} days old or more"
         if study.grid.every_days is None
         else "one calendar snapshot per lead",
@@ -78,6 +79,16 @@ def _summary(report: dict[str, Any]) -> Iterator[str]:
     yield _about_rule(report["rule"])
     yield from _about_judging(report)
     yield from _about_figures(report["test"])
+    yield from _about_proxies(report["time_proxies"])
+
+
+def _about_proxies(found: dict[str, Any]) -> Iterator[str]:
+    if found["features"]:
+        does = "uses them" if found["used"] else "does without them"
+        yield (
+            f"The date can be told from {', '.join(found['features'])}: such features may turn "
+            f"against a model when the world moves. The recipe that did best on later leads {does}."
+        )
 
 
 def _about_rule(rule: dict[str, Any]) -> str:
