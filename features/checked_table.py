@@ -42,12 +42,15 @@ class Terms:
         The column of the leads that holds the moment each row is judged at.
     max_rejected_share : float or None
         Bad rows are left out, up to this share of a table; None: they stay, and are errors.
+    undated : bool
+        No time is required.
     """
 
     timezone: str | None = None
     now_us: int | None = None
     as_of_column: str | None = None
     max_rejected_share: float | None = None
+    undated: bool = False
 
 
 @dataclass(frozen=True)
@@ -93,7 +96,7 @@ class Read:
 
 def read_table(table: Table, source: str | Path, renamed: Mapping[str, str], terms: Terms) -> Read:
     """Read and check one table; `renamed` gives their names of our columns."""
-    table = _with_moments(table, terms.as_of_column)
+    table = _with_moments(table, terms)
     try:
         located = locate(table.name, source)
         chosen, findings = choose(table, located.names, located.kinds, renamed)
@@ -133,10 +136,14 @@ class _Seen:
     repeats: Int64
 
 
-def _with_moments(table: Table, as_of_column: str | None) -> Table:
-    if as_of_column is None or table.name != LEADS.name or table.column(as_of_column):
+def _with_moments(table: Table, terms: Terms) -> Table:
+    if terms.undated:
+        untimed = (replace(c, required=c.required and c.kind != "time") for c in table.columns)
+        table = replace(table, columns=tuple(untimed))
+    name = terms.as_of_column
+    if name is None or table.name != LEADS.name or table.column(name):
         return table
-    moment = Column(as_of_column, "time", True, "The moment this row is judged at.")
+    moment = Column(name, "time", True, "The moment this row is judged at.")
     return replace(table, columns=(*table.columns, moment))
 
 

@@ -142,6 +142,15 @@ created_at = "Create Date"
 **Times** are ISO 8601 text or Arrow timestamps and dates. They carry a zone; where they do not,
 `--timezone` says which one it is. Inside, all times are UTC.
 **Missing** is an empty cell or null, never 0.
+**Tables without dates**, such as a spreadsheet of leads with an outcome each, are read with
+
+```toml
+[split]
+undated = true
+order_by = "lead_number"       # a column of the leads; without it, the order of the rows
+```
+
+Later leads in that order judge what earlier ones taught; only attributes can be learned from.
 """
 
 

@@ -1,7 +1,7 @@
 """History, attributes and as_of into a float32 matrix: the one door to features for all callers."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -107,6 +107,11 @@ class FeatureSpec:
     def computed(self) -> tuple[catalogue.Feature, ...]:
         """All columns that are computed, those that are left out again among them."""
         return (*self._engagement, *map(catalogue.of_attribute, self.attributes))
+
+    def of_attributes(self) -> "FeatureSpec":
+        """Return the spec without the features of time and engagement."""
+        exclude = (*self.exclude, *(feature.name for feature in self._engagement))
+        return replace(self, exclude=tuple(dict.fromkeys(exclude)))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the spec as JSON can hold it."""

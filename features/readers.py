@@ -15,6 +15,7 @@ from features.faults import Fault
 from features.relations import NO_LEAD, Int32
 from features.rules import found
 from features.timestamps import is_zone
+from features.undated import SPACING_US, dated
 
 __all__ = ["Read", "Tables", "inspect_tables", "read", "read_tables"]
 
@@ -64,6 +65,8 @@ def read_tables(
     as_of_column: str | None = None,
     reject_file: str | Path | None = None,
     max_rejected_share: float = MAX_REJECTED_SHARE,
+    undated: bool = False,
+    order_by: str | None = None,
 ) -> Tables:
     """Read and check the tables of a CRM; parameters and result are those of `inspect_tables`.
 
@@ -83,6 +86,8 @@ def read_tables(
         as_of_column=as_of_column,
         reject_file=reject_file,
         max_rejected_share=max_rejected_share,
+        undated=undated,
+        order_by=order_by,
     )
     if not tables.usable:
         raise ContractError(tables.findings)
@@ -101,6 +106,8 @@ def inspect_tables(
     as_of_column: str | None = None,
     reject_file: str | Path | None = None,
     max_rejected_share: float = MAX_REJECTED_SHARE,
+    undated: bool = False,
+    order_by: str | None = None,
 ) -> Tables:
     """Read and check the tables of a CRM, and report what is found without raising.
 
@@ -121,10 +128,14 @@ def inspect_tables(
         there several times.
     reject_file : str or Path, optional
         Bad rows are written to this CSV and left out, up to `max_rejected_share` of a table.
+    undated : bool
+        The tables have no dates: see `features.undated`.
+    order_by : str, optional
+        The column of the leads whose order stands for time where they are undated.
     """
     zone, findings = _known_zone(timezone, LEADS.name)
     share = None if reject_file is None else max_rejected_share
-    terms = Terms(zone, now_us, as_of_column, share)
+    terms = Terms(zone, now_us, as_of_column, share, undated)
     sources = [(LEADS, leads), (EVENTS, events)]
     sources += [] if outcomes is None else [(OUTCOMES, outcomes)]
     reads = {
@@ -133,11 +144,14 @@ def inspect_tables(
     }
     if reject_file is not None:
         rejects.write(Path(reject_file), (each.rejected for each in reads.values()))
+    if undated:
+        reads = dated(reads, order_by)
     if until_us is None:
         until_us = max(
             (newest for table, _ in sources for newest in _newest(table, reads[table.name].table)),
             default=0,
         )
+        until_us += SPACING_US if undated else 0
     records = reads[LEADS.name].table
     segments = {
         table.name: _segments(reads[table.name].table, records)

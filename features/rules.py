@@ -122,6 +122,18 @@ RULES: tuple[Rule, ...] = (
         "The leads table has no rows: there is nothing to read.",
         "Check the export's filter.",
     ),
+    Rule(
+        "unknown_order",
+        "error",
+        "The column that undated leads are to be ordered by is not in the leads table.",
+        "Name one of its columns as order_by under [split]: {known}.",
+    ),
+    Rule(
+        "undated_events",
+        "note",
+        "Events of undated tables.",
+        "They are not looked at: without dates nothing tells which came before the outcome.",
+    ),
     Rule("empty_table", "note", "A table has no rows.", "Nothing, if nothing has happened yet."),
     Rule("missing_id", "error", "An id is empty.", "Fill it in, or leave the row out."),
     Rule(

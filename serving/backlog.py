@@ -103,6 +103,7 @@ def score_files(
             columns=columns,
             reject_file=reject_file,
             now_us=now_us,
+            undated=scorer.card.undated,
         )
         blocks = _blocks(len(backlog), rows_per_block)
         with progress(len(backlog) * (2 if reasons else 1)) as done:

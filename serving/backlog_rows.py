@@ -66,12 +66,13 @@ def read_backlog(
     columns: Mapping[str, Mapping[str, str]] | None = None,
     reject_file: str | Path | None = None,
     now_us: int | None = None,
+    undated: bool = False,
 ) -> Backlog:
     """Read leads and events, and group the events.
 
     Parameters
     ----------
-    leads, events, timezone, columns, reject_file, now_us
+    leads, events, timezone, columns, reject_file, now_us, undated
         As the readers take them.
     as_of : int or str
         Microseconds since the epoch (UTC) for all rows, or the column of the leads table that holds
@@ -96,6 +97,7 @@ def read_backlog(
         now_us=now_us,
         as_of_column=moments,
         reject_file=reject_file,
+        undated=undated,
     )
     rows, findings = tables.leads, tables.findings
     history = from_arrow(tables.events, tables.event_segment, len(rows))

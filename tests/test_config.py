@@ -108,7 +108,7 @@ def test_an_unknown_key_is_refused_with_the_nearest_known_one(tmp_path, text, na
 
 RESERVED = {
     "leaks": "[leaks]\nallow = []",
-    "split": "[split]\naccount = 'account_id'",
+    "split.account": "[split]\naccount = 'account_id'",
     "gate": "[gate]\nmargin = 0.1",
     "label.strategy": "[label]\nstrategy = 'em'",
     "rule.kind": "[rule]\nkind = 'precision'",

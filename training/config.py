@@ -73,6 +73,19 @@ class RuleChoice(_Section):
     capacity_per_week: Annotated[int, Field(strict=True, gt=0)] | None = None
 
 
+class Split(_Section):
+    """How leads are told apart in time."""
+
+    undated: bool = False
+    order_by: str | None = None
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "Split":
+        if self.order_by is not None and not self.undated:
+            raise ValueError("order_by is for tables without dates: add undated = true, or drop it")
+        return self
+
+
 class Config(_Section):
     """A training run's configuration; every key has a default.
 
@@ -88,11 +101,12 @@ class Config(_Section):
     features: Features = Features()
     events: Events = Events()
     rule: RuleChoice = RuleChoice()
+    split: Split = Split()
 
 
 NOT_YET = {
     "leaks": "the leak gate",
-    "split": "accounts and undated tables",
+    "split.account": "accounts",
     "gate": "the promotion gate",
     "label.strategy": "another label strategy than ipcw",
     "rule.kind": "another rule than capacity",

@@ -6,18 +6,34 @@ from features import moments
 from features.column_map import per_table
 from features.findings import UsageError
 from features.readers import read_tables
+from features.undated import HORIZON_DAYS
 from training import config
-from training.config import Config
+from training.config import Config, SnapshotGrid
 from training.crm import Crm, from_tables
 
 
 def settings(path: Path | None, horizon_days: int | None) -> Config:
     """Read the configuration; the horizon of the command line counts more than its own."""
     found = config.read(path)
+    if found.split.undated:
+        return _undated(found)
     if horizon_days is None:
         return found
     label = found.label.model_copy(update={"horizon_days": horizon_days})
     return found.model_copy(update={"label": label})
+
+
+def _undated(found: Config) -> Config:
+    """Give a configuration in which outcomes come at once, and order and time are no features."""
+    order_by = [found.split.order_by] if found.split.order_by else []
+    excluded = (*found.features.exclude, *order_by)
+    return found.model_copy(
+        update={
+            "label": found.label.model_copy(update={"horizon_days": HORIZON_DAYS}),
+            "snapshots": SnapshotGrid(ages_days=(0.0,)),
+            "features": found.features.model_copy(update={"exclude": excluded}),
+        }
+    )
 
 
 def until_us(until: str | None, timezone: str | None, now_us: int) -> int | None:
@@ -55,6 +71,8 @@ def crm(
     now_us: int,
 ) -> Crm:
     """Read the three tables under the contract, as they were known at the moment of the export."""
+    if until is not None and settings.split.undated:
+        raise UsageError(f"--until {until}: undated tables have no moments, leave it out")
     tables = read_tables(
         leads,
         events,
@@ -64,5 +82,7 @@ def crm(
         until_us=until_us(until, timezone, now_us),
         now_us=now_us,
         reject_file=reject_file,
+        undated=settings.split.undated,
+        order_by=settings.split.order_by,
     )
     return from_tables(tables)

@@ -118,6 +118,11 @@ class Card:
     data: dict[str, Any]
     versions: dict[str, str]
 
+    @property
+    def undated(self) -> bool:
+        """Whether it learned from tables without dates."""
+        return bool(self.config.get("split", {}).get("undated", False))
+
 
 @dataclass(frozen=True)
 class LeadScorer:

@@ -109,7 +109,7 @@ class Study:
     def spec(self, until_us: int) -> tuple[FeatureSpec, tuple[Finding, ...]]:
         """Learn the feature spec from what was known at a moment."""
         wanted, events = self.config.features, self.config.events
-        return learn_spec(
+        spec, findings = learn_spec(
             self.crm.table,
             self.crm.leads.history,
             until_us=until_us,
@@ -118,6 +118,7 @@ class Study:
             sensitive=wanted.sensitive,
             windows_days=wanted.windows_days,
         )
+        return (spec.of_attributes() if self.config.split.undated else spec), findings
 
     def matrix(self, spec: FeatureSpec, snapshots: Snapshots) -> Float32:
         """Compute the features of snapshots."""

@@ -76,17 +76,20 @@ def check(
     from training.crm import from_tables
     from training.horizon import suggest
 
-    clock_us = now_us()
+    clock_us, settings = now_us(), read(config)
     tables = inspect_tables(
         leads,
         events,
         outcomes,
-        columns=per_table(read(config).columns),
+        columns=per_table(settings.columns),
         timezone=timezone,
         until_us=inputs.until_us(until, timezone, clock_us),
         now_us=clock_us,
+        undated=settings.split.undated,
+        order_by=settings.split.order_by,
     )
-    horizon = suggest(from_tables(tables)) if tables.usable and outcomes else None
+    dated = tables.usable and outcomes and not settings.split.undated
+    horizon = suggest(from_tables(tables)) if dated else None
     if as_json:
         found = [asdict(finding) for finding in tables.findings]
         terminal.answer({"findings": found, "horizon": horizon and asdict(horizon)})

@@ -88,7 +88,7 @@ def train(
         with writing(output):
             scorer = learned.scorer.save(output)
             report.write(learned.report, output)
-    say_until(until, crm.until_us)
+    say_until(until, crm.until_us, undated=settings.split.undated)
     terminal.findings(learned.findings)
     report.show(learned.report)
     terminal.say(
@@ -134,7 +134,7 @@ def snapshots(
     crm = inputs.crm(
         leads, events, outcomes, settings, until=until, timezone=timezone, now_us=now_us()
     )
-    say_until(until, crm.until_us)
+    say_until(until, crm.until_us, undated=settings.split.undated)
     table = learning_table(crm, settings)
     output.parent.mkdir(parents=True, exist_ok=True)
     staged = output.with_name(f".{output.name}.{os.getpid()}.part")

@@ -32,10 +32,10 @@ def now_us() -> int:
     return time.time_ns() // 1_000
 
 
-def say_until(until: str | None, until_us: int) -> None:
-    """Say which moment was taken where --until was not given."""
+def say_until(until: str | None, until_us: int, *, undated: bool = False) -> None:
+    """Say which moment was taken where --until was not given, and there is one."""
     from features.moments import iso
 
-    if until is None:
+    if until is None and not undated:
         newest = iso(until_us)
         terminal.say(f"--until is not given: the newest time in the tables is taken, {newest}")

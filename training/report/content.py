@@ -77,9 +77,19 @@ def card(study: Study, choice: Choice, report: dict[str, Any]) -> Card:
 def _summary(report: dict[str, Any]) -> Iterator[str]:
     """Give the sentences that a report opens with: what cannot be promised comes first."""
     yield _about_rule(report["rule"])
+    yield from _about_order(report["data"])
     yield from _about_judging(report)
     yield from _about_figures(report["test"])
     yield from _about_proxies(report["time_proxies"])
+
+
+def _about_order(data: dict[str, Any]) -> Iterator[str]:
+    if "undated_order" in data:
+        yield (
+            f"The tables have no dates: leads stand in the order of {data['undated_order']}, "
+            "later ones judge. "
+            "Moments, ages and weeks count leads, and there is no horizon."
+        )
 
 
 def _about_proxies(found: dict[str, Any]) -> Iterator[str]:
@@ -142,7 +152,7 @@ def _about_figures(test: dict[str, Any]) -> Iterator[str]:
 
 
 def _describe_data(study: Study) -> dict[str, Any]:
-    crm = study.crm
+    crm, undated = study.crm, study.config.split.undated
     return {
         "leads": len(crm.leads),
         "events": len(crm.leads.history.occurred_us),
@@ -151,6 +161,7 @@ def _describe_data(study: Study) -> dict[str, Any]:
         "first_created": iso(int(crm.leads.created_us.min())),
         "until": iso(crm.until_us),
         "digest": crm.digest,
+        **({"undated_order": study.config.split.order_by or "the rows"} if undated else {}),
     }
 
 
