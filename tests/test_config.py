@@ -110,7 +110,6 @@ RESERVED = {
     "leaks": "[leaks]\nallow = []",
     "split.account": "[split]\naccount = 'account_id'",
     "gate": "[gate]\nmargin = 0.1",
-    "label.strategy": "[label]\nstrategy = 'em'",
     "rule.kind": "[rule]\nkind = 'precision'",
     "rule.precision": "[rule]\nprecision = 0.3",
     "rule.confidence": "[rule]\nconfidence = 0.9",

@@ -88,6 +88,7 @@ def test_leads_stand_in_the_order_of_the_column_empty_ones_first(tmp_path):
     tables = read_tables(leads, events, outcomes, undated=True, order_by="number")
     place = tables.leads["created_at"].cast("int64").to_numpy() // SPACING_US
     assert dict(zip("abcd", place.tolist(), strict=True)) == {"c": 0, "b": 1, "a": 2, "d": 3}
+    assert tables.outcomes is not None
     closed = tables.outcomes["closed_at"].cast("int64").to_pylist()
     assert closed == [3 * SPACING_US + 1, SPACING_US + 1, 0]
     assert len(tables.events) == 0

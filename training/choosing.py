@@ -120,7 +120,8 @@ def in_parallel(
 class TrainingRows:
     """The snapshots known at a cut as features and labels, and the feature spec learned there.
 
-    `proxies` names the features from which the date could be told, in `X` or left out of it.
+    `proxies` names the features from which the date could be told, in `X` or left out of it;
+    `importance` is how much each row matters by its age, and `soft` whether open rows count by EM.
     """
 
     spec: FeatureSpec
@@ -128,6 +129,8 @@ class TrainingRows:
     X: Float32
     known: Labels
     proxies: tuple[str, ...]
+    importance: Float64
+    soft: bool
 
     def fit(self, mix: str, seed: int, threads: int = 1) -> Estimator:
         """Fit both parts and mix them."""
@@ -135,6 +138,16 @@ class TrainingRows:
         both = recipes.fit(
             self.X, self.known.won, self.known.weight, categorical=codes, seed=seed, threads=threads
         )
+        if self.soft:
+            both = recipes.fit_softly(
+                both,
+                self.X,
+                self.known,
+                self.importance,
+                categorical=codes,
+                seed=seed,
+                threads=threads,
+            )
         return both.mixed(mix)
 
 
@@ -147,7 +160,9 @@ def training_rows(study: Study, cut: Origin, recipe: Recipe) -> TrainingRows:
     if proxies and not recipe.proxies:
         X = np.ascontiguousarray(X[:, [name not in proxies for name in spec.names]])
         spec = replace(spec, exclude=(*spec.exclude, *proxies))
-    return TrainingRows(spec, findings, X, known, proxies)
+    matters = recipes.importance(train.as_of_us, cut.cut_us, recipe.half_life_days)
+    soft = study.config.label.strategy == "em"
+    return TrainingRows(spec, findings, X, known, proxies, matters, soft)
 
 
 def _settings(study: Study) -> list[tuple[float | None, bool]]:

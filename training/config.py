@@ -29,7 +29,7 @@ class Label(_Section):
     """What counts as won, and within how many days."""
 
     horizon_days: Annotated[int, Field(strict=True, gt=0, le=MOST_DAYS)] = 90
-    strategy: Literal["ipcw"] = "ipcw"
+    strategy: Literal["ipcw", "em"] = "ipcw"
 
 
 class SnapshotGrid(_Section):
@@ -108,7 +108,6 @@ NOT_YET = {
     "leaks": "the leak gate",
     "split.account": "accounts",
     "gate": "the promotion gate",
-    "label.strategy": "another label strategy than ipcw",
     "rule.kind": "another rule than capacity",
     "rule.precision": "the precision rule",
     "rule.confidence": "the precision rule",

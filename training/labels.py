@@ -14,6 +14,7 @@ Float64 = npt.NDArray[np.float64]
 Bool = npt.NDArray[np.bool_]
 
 LARGEST_WEIGHT = 20.0
+TINY = 1e-12
 REOPENED_SHARE = 0.01
 CURVE_DAYS = (1, 3, 7, 14, 30, 60, 90, 120, 180, 270, 365)
 
@@ -201,6 +202,21 @@ def delay_curve(delay_days: Float64, follow_up_days: Float64) -> DelayCurve:
     at_risk = at_risk + ((ties == at_risk) & (np.arange(len(days)) > 0))
     below = np.cumprod((1.0 - ties / at_risk)[::-1])[::-1]
     return DelayCurve(days, np.append(below[1:], 1.0)[: len(days)])
+
+
+def win_to_come(probability: Float64, arrived: Float64) -> Float64:
+    """Return the probability that a lead without a win so far is still won within the horizon.
+
+    By Bayes, ``p (1 - F) / (1 - p F)`` for a probability p of a win within the horizon and the
+    share F of such wins that have come by the lead's follow-up (Chapelle 2014, doi
+    10.1145/2623330.2623634).
+
+    Examples
+    --------
+    >>> win_to_come(np.array([0.5, 0.5, 0.5]), np.array([0.0, 0.5, 1.0])).round(3).tolist()
+    [0.5, 0.333, 0.0]
+    """
+    return probability * (1.0 - arrived) / np.maximum(1.0 - probability * arrived, TINY)
 
 
 def maturity_curve(curve: DelayCurve, horizon_days: float) -> tuple[tuple[float, float], ...]:

@@ -6,9 +6,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 from joblib import Parallel, delayed
+from scipy.special import expit
 
 from features.history import DAY_US
 from training import trees
+from training.labels import Labels, delay_curve, win_to_come
 from training.scorecard import Scorecard
 from training.trees import Trees
 
@@ -26,6 +28,7 @@ HALF_LIVES_DAYS: tuple[float | None, ...] = (None, 365.0, 90.0)
 """How fast training rows lose weight with age; None for never."""
 HALF_LIVES_WITH_PROXIES_DAYS: tuple[float | None, ...] = (None, 90.0)
 """Fewer where every recipe is tried with and without time proxies: at most 12 in all."""
+ROUNDS = 4
 WITHOUT = "without time proxies"
 
 
@@ -110,6 +113,50 @@ def fit(
         )
     )
     return Estimator(card, forest, MIXES["blend"])
+
+
+def fit_softly(
+    start: Estimator,
+    X: Float32,
+    known: Labels,
+    importance: Float64,
+    *,
+    categorical: Sequence[int],
+    seed: int,
+    threads: int = 1,
+) -> Estimator:
+    """Fit both parts by delayed-feedback EM: open rows count as a win as likely as one is to come.
+
+    An open row enters twice: as won with the weight `labels.win_to_come` by the estimator of the
+    round before, and as not won with the rest. How wins arrive is estimated from the same rows.
+
+    Parameters
+    ----------
+    start : Estimator
+        The first round's.
+    X : float32 [rows, features]
+    known : Labels
+    importance : float64 [rows]
+        How much each row matters.
+    """
+    arrived = delay_curve(known.delay_days, known.follow_up_days).at(known.follow_up_days)
+    rows = known.follow_up_days >= 0
+    open_ = np.flatnonzero(rows & ~known.known)
+    closed = np.flatnonzero(rows & known.known)
+    every = np.concatenate([closed, open_, open_])
+    y = np.concatenate([known.won[closed], np.ones(len(open_)), np.zeros(len(open_))])
+    for _ in range(ROUNDS if len(open_) else 0):
+        wins = win_to_come(expit(start.log_odds(X[open_])), arrived[open_])
+        share = np.concatenate([np.ones(len(closed)), wins, 1.0 - wins])
+        start = fit(
+            X[every],
+            y,
+            importance[every] * share,
+            categorical=categorical,
+            seed=seed,
+            threads=threads,
+        )
+    return start
 
 
 def importance(

@@ -1,0 +1,185 @@
+"""What labels cost: the log loss of each label strategy over an oracle that knows every label.
+
+    python benchmarks/labels.py [--seeds 10] [--leads 8000 1500] [--scenarios growth …]
+
+Worlds are simulated with known truth. A recipe (the blend, no half-life, no calibration) learns
+from what was known 60 days before the world's end (10 where deals began to close only lately), by
+four kinds of labels: all of them (the oracle), only matured rows, IPCW, and delayed-feedback EM.
+Each is judged on the leads created after that moment, by the expected log loss under their true
+probabilities.
+"""
+
+import argparse
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+from joblib import Parallel, delayed
+from scipy.special import expit, xlogy
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # training.py beside this hides it
+
+from features.history import DAY_US
+from features.readers import read_tables
+from training.choosing import TrainingRows, training_rows
+from training.config import Config
+from training.crm import from_tables
+from training.recipes import Recipe
+from training.simulator import NOW_US, simulate
+from training.study import Study, prepare
+
+Float64 = npt.NDArray[np.float64]
+
+SCENARIOS = ("stationary", "growth", "drift", "slow-wins", "rare")
+AFTER = "new-product"
+"""Deals began to close only recently: judged by the calibration ratio."""
+STRATEGIES = ("oracle", "matured only", "ipcw", "em")
+DAYS_AFTER, DAYS_AFTER_LAUNCH = 60, 10
+BAR_IPCW, BAR_RATIO, BAR_NEW, BAR_OLD = 0.65, (0.9, 1.1), (0.5, 2.0), 0.1
+
+
+def main() -> None:
+    """Print a line a world and strategy, then the sums against their bars."""
+    options = _options()
+    worlds = [
+        (scenario, leads, seed)
+        for scenario in (*options.scenarios, AFTER)
+        for leads in options.leads
+        for seed in range(options.seeds)
+    ]
+    with threadpool_limits(1, user_api="blas"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        done = Parallel(n_jobs=os.cpu_count(), prefer="threads")(
+            delayed(_one)(*world) for world in worlds
+        )
+    found = dict(zip(worlds, done, strict=True))
+    print(
+        f"{'scenario':12} {'leads':>6}  excess log loss x 1000 over the oracle (mean score / true)"
+    )
+    for scenario in (*options.scenarios, AFTER):
+        for leads in options.leads:
+            print(_line(scenario, leads, [found[scenario, leads, s] for s in range(options.seeds)]))
+    sys.exit(_verdict(found, options.scenarios))
+
+
+Figures = dict[str, tuple[float, float]]
+"""By strategy: expected log loss, and mean score over mean true probability."""
+
+
+def _one(scenario: str, leads: int, seed: int) -> Figures:
+    world = simulate(leads, 18, seed, scenario)
+    until = NOW_US - (DAYS_AFTER_LAUNCH if scenario == AFTER else DAYS_AFTER) * DAY_US
+    study = _study(world.leads, world.events, world.outcomes, until)
+    later = _study(world.leads, world.events, world.outcomes, NOW_US)
+    truth = world.truth.to_pandas().set_index(["lead_id", "age_days"]).sort_index()
+    soft = replace(study, config=Config.model_validate({"label": {"strategy": "em"}}))
+    rows = training_rows(study, study.everything(), Recipe("blend"))
+    known = rows.known
+    everything = _true(truth, study, "won_within_horizon")
+    there = np.isfinite(everything)
+    labelled = replace(known, won=np.where(there, everything, 0.0), weight=there.astype(float))
+    every = replace(rows, known=labelled)
+    matured = replace(rows, known=replace(known, weight=known.matured.astype(float)))
+    em = training_rows(soft, soft.everything(), Recipe("blend"))
+    fits = dict(zip(STRATEGIES, (every, matured, rows, em), strict=True))
+    new = later.crm.leads.created_us[later.snapshots.lead] > until
+    probability = _true(truth, later, "probability")
+    new &= np.isfinite(probability)
+    Z = later.matrix(rows.spec, later.snapshots.rows(new))
+    return {name: _judged(each, Z, probability[new]) for name, each in fits.items()}
+
+
+def _judged(rows: TrainingRows, Z: npt.NDArray[np.float32], p: Float64) -> tuple[float, float]:
+    learned = rows.known.won[rows.known.weight > 0]
+    one_kind = len(np.unique(learned)) < 2  # such as no matured win at all
+    score = np.full(len(Z), learned.mean()) if one_kind else expit(rows.fit("blend", 0).log_odds(Z))
+    score = np.clip(score, 1e-9, 1 - 1e-9)
+    loss = -(xlogy(p, score) + xlogy(1 - p, 1 - score)).mean()
+    return float(loss), float(score.mean() / p.mean())
+
+
+def _study(leads: pa.Table, events: pa.Table, outcomes: pa.Table, until_us: int) -> Study:
+    import tempfile  # noqa: PLC0415
+
+    import pyarrow.parquet as pq  # noqa: PLC0415
+
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [Path(folder) / f"{name}.parquet" for name in ("leads", "events", "outcomes")]
+        for path, table in zip(paths, (leads, events, outcomes), strict=True):
+            pq.write_table(table, path)
+        tables = read_tables(*paths, until_us=until_us)
+    return prepare(from_tables(tables), Config())
+
+
+def _true(truth: pd.DataFrame, study: Study, column: str) -> Float64:
+    """Look up the truth of snapshots; NaN where a lead had closed before it was recorded."""
+    ids = np.array(study.crm.table["lead_id"].to_pylist())[study.snapshots.lead]
+    ages = study.snapshots.age_days.astype(np.int16)
+    index = pd.MultiIndex.from_arrays([ids, ages])
+    return truth[column].reindex(index).to_numpy(np.float64, na_value=np.nan)
+
+
+def _line(scenario: str, leads: int, seeds: list[Figures]) -> str:
+    cells = []
+    for name in STRATEGIES:
+        excess = np.mean([1000 * (f[name][0] - f["oracle"][0]) for f in seeds])
+        ratio = np.mean([f[name][1] for f in seeds])
+        cells.append(f"{name} {excess:6.1f} ({ratio:.2f})")
+    return f"{scenario:12} {leads:>6}  " + "   ".join(cells)
+
+
+def _excess(found: dict[tuple[str, int, int], Figures], name: str) -> Iterator[float]:
+    for (scenario, _, _), figures in found.items():
+        if scenario != AFTER:
+            yield figures[name][0] - figures["oracle"][0]
+
+
+def _verdict(found: dict[tuple[str, int, int], Figures], scenarios: list[str]) -> int:
+    matured, ipcw, em = (np.array(list(_excess(found, name))) for name in STRATEGIES[1:])
+    share = ipcw.sum() / matured.sum()
+    error = float((em - ipcw).std(ddof=1) * np.sqrt(len(em))) if len(em) > 1 else 0.0
+    ratios = {
+        name: np.mean([f["ipcw"][1] for (s, _, _), f in found.items() if s == name])
+        for name in {"stationary", "growth"} & set(scenarios)
+    }
+    new, old = (
+        float(np.mean([f[name][1] for (s, _, _), f in found.items() if s == AFTER]))
+        for name in ("ipcw", "matured only")
+    )
+    checks = {
+        f"summed excess of IPCW / matured only {share:.2f} (bar {BAR_IPCW})": share <= BAR_IPCW,
+        f"summed excess of EM - IPCW {em.sum() - ipcw.sum():.4f} (bar {error:.4f})": (
+            em.sum() <= ipcw.sum() + error
+        ),
+        **{
+            f"mean score / true, {name} {ratio:.2f} (bar {BAR_RATIO})": (
+                BAR_RATIO[0] <= ratio <= BAR_RATIO[1]
+            )
+            for name, ratio in ratios.items()
+        },
+        f"{AFTER}: mean score / true {new:.2f} (bar {BAR_NEW}), matured only {old:.2f} "
+        f"(below {BAR_OLD})": BAR_NEW[0] <= new <= BAR_NEW[1] and old < BAR_OLD,
+    }
+    for text, holds in checks.items():
+        print(f"{'PASS' if holds else 'MISSED':6} {text}")
+    return int(not all(checks.values()))
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--leads", type=int, nargs="+", default=[8_000, 1_500])
+    parser.add_argument("--scenarios", nargs="+", default=list(SCENARIOS))
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
