@@ -20,7 +20,7 @@ from training import registry
 
 ROOT = Path(leadqual.__file__).parent
 COMMANDS = (
-    "features", "simulate", "check", "train", "snapshots", "models", "promote", "rollback",
+    "features", "simulate", "check", "train", "snapshots", "rule", "models", "promote", "rollback",
     "score", "serve",
 )  # fmt: skip
 

@@ -110,11 +110,6 @@ RESERVED = {
     "leaks": "[leaks]\nallow = []",
     "split.account": "[split]\naccount = 'account_id'",
     "gate": "[gate]\nmargin = 0.1",
-    "rule.kind": "[rule]\nkind = 'precision'",
-    "rule.precision": "[rule]\nprecision = 0.3",
-    "rule.confidence": "[rule]\nconfidence = 0.9",
-    "rule.value": "[rule]\nvalue = 1000",
-    "rule.cost": "[rule]\ncost = 10",
 }
 
 

@@ -10,6 +10,7 @@ from training.evaluation import (
     by_age,
     choosing_loss,
     clustered_mean,
+    exposure,
     figures,
     paired_difference,
     reliability,
@@ -205,3 +206,23 @@ def test_a_difference_is_paired():
 def test_too_few_leads_have_no_standard_error():
     assert np.isnan(clustered_mean(np.ones(3), np.zeros(3, np.int64)).standard_error)
     assert np.isnan(clustered_mean(np.empty(0), np.empty(0, np.int64)).value)
+
+
+def test_wins_so_far_are_set_against_those_to_be_expected_by_now():
+    p, arrived = np.array([0.5, 0.5, 0.2]), np.array([1.0, 0.5, 0.0])
+    found = exposure(p, np.array([True, True, False]), arrived)
+    assert found.value == pytest.approx(2 / 0.75)
+    # Garwood's interval of a count of 2: 0.2422 to 7.2247
+    assert [found.low, found.high] == pytest.approx([0.2422 / 0.75, 7.2247 / 0.75], abs=1e-3)
+    none = exposure(p, np.zeros(3, np.bool_), arrived)
+    assert (none.value, none.low) == (0.0, 0.0)
+    assert np.isnan(exposure(p, np.zeros(3, np.bool_), np.zeros(3)).value)
+
+
+def test_a_world_as_promised_is_no_alarm_and_one_that_doubled_is():
+    rng = np.random.default_rng(0)
+    p, arrived = rng.beta(1, 6, 3_000), rng.random(3_000)
+    right = exposure(p, rng.random(3_000) < p * arrived, arrived)
+    assert right.low < 1 < right.high
+    doubled = exposure(p, rng.random(3_000) < np.minimum(2 * p * arrived, 1), arrived)
+    assert doubled.low > 1.25

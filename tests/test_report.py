@@ -248,7 +248,11 @@ def summary(**changes):
 def test_a_rule_that_cannot_be_kept_is_said_first():
     promise = {"confidence": 0.9, "at_most_per_week": 4.0, "expected_per_week": 0.0}
     first = summary(
-        rule__stated=True, rule__feasible=False, rule__capacity_per_week=4, rule__promise=promise
+        rule__stated=True,
+        rule__kind="capacity",
+        rule__feasible=False,
+        rule__capacity_per_week=4,
+        rule__promise=promise,
     )[0]
     assert first == (
         "The rule cannot be kept: with these data no threshold holds 4 leads a week in 90 % of the "

@@ -12,8 +12,9 @@ from joblib import Parallel, delayed
 from features.contract import Finding
 from features.history import Float32, Int64
 from features.matrix import FeatureSpec
-from training import calibration, evaluation, handoff, recipes
+from training import calibration, evaluation, recipes
 from training.calibration import Calibration
+from training.evidence import Evidence
 from training.handoff import Rule
 from training.labels import Labels
 from training.origins import Origin
@@ -95,16 +96,24 @@ def calibrate(study: Study, scored: Sequence[Scored]) -> Calibration:
 
 
 def fix_rule(study: Study, scored: Sequence[Scored], fitted: Calibration) -> Rule:
-    """Fix the hand-off rule on the best score that each lead with enough time ever reached."""
+    """Fix the hand-off rule on the scores that leads with enough time ever reached."""
+    return evidence(study, scored, fitted).fix(study.config.rule)
+
+
+def evidence(study: Study, scored: Sequence[Scored], fitted: Calibration) -> Evidence:
+    """Gather what a rule is fixed from: out-of-time scores, and what came of the leads."""
     every = joined(scored)
     timely = study.had_time(every.row)
-    kept = timely if timely.any() else np.ones(len(timely), np.bool_)
-    lead = study.snapshots.lead[every.row[kept]]
-    best = handoff.best_scores(lead, fitted.probability(every.log_odds[kept]))
-    capacity = study.config.rule.capacity_per_week
-    if capacity is None:
-        return handoff.best_fifth_rule(best)
-    return handoff.capacity_rule(best, study.arrivals_per_week(), capacity)
+    row = every.row[timely] if timely.any() else every.row
+    log_odds = every.log_odds[timely] if timely.any() else every.log_odds
+    known, snapshots = study.at_until, study.snapshots
+    return Evidence.of(
+        snapshots.lead[row],
+        snapshots.as_of_us[row],
+        fitted.probability(log_odds),
+        np.where(known.matured[row], known.won[row], np.nan),
+        study.arrivals_per_week(),
+    )
 
 
 def in_parallel(

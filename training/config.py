@@ -67,10 +67,36 @@ class Events(_Section):
 
 
 class RuleChoice(_Section):
-    """The hand-off rule; without `capacity_per_week` it is unstated: the best fifth."""
+    """The hand-off rule; without what its kind needs it is unstated: the best fifth."""
 
-    kind: Literal["capacity"] = "capacity"
+    kind: Literal["capacity", "precision", "value"] = "capacity"
     capacity_per_week: Annotated[int, Field(strict=True, gt=0)] | None = None
+    precision: Annotated[float, Field(gt=0, lt=1)] | None = None
+    confidence: Annotated[float, Field(ge=0.5, lt=1)] = 0.9
+    value: Annotated[float, Field(gt=0)] | None = None
+    cost: Annotated[float, Field(ge=0)] | None = None
+    min_events: Annotated[int, Field(strict=True, ge=0)] = 0
+
+    @model_validator(mode="after")
+    def _of_its_kind(self) -> "RuleChoice":
+        needed = NEEDED[self.kind]
+        given = {key for keys in NEEDED.values() for key in keys if getattr(self, key) is not None}
+        if foreign := sorted(given - set(needed)):
+            raise ValueError(
+                f"a rule of kind {self.kind} takes {' and '.join(needed)}, not "
+                f"{' or '.join(foreign)}: drop it, or state another kind"
+            )
+        if self.kind != "capacity" and (lacking := [key for key in needed if key not in given]):
+            raise ValueError(f"a rule of kind {self.kind} needs {' and '.join(lacking)}")
+        return self
+
+
+NEEDED = {
+    "capacity": ("capacity_per_week",),
+    "precision": ("precision",),
+    "value": ("value", "cost"),
+}
+"""What each kind of rule is stated by."""
 
 
 class Split(_Section):
@@ -108,11 +134,6 @@ NOT_YET = {
     "leaks": "the leak gate",
     "split.account": "accounts",
     "gate": "the promotion gate",
-    "rule.kind": "another rule than capacity",
-    "rule.precision": "the precision rule",
-    "rule.confidence": "the precision rule",
-    "rule.value": "the value rule",
-    "rule.cost": "the value rule",
 }
 """Reserved keys that this version does not act on: refused, so that nobody relies on them."""
 

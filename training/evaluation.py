@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import beta
+from scipy.stats import beta, gamma
 
 from features.history import DAY_US
 from training.snapshots import AGES_DAYS
@@ -215,6 +215,36 @@ def choosing_loss(probability: Float64, seen: Bool, matured: Bool, arrived: Floa
     """
     p = np.clip(probability, _SMALLEST, 1.0 - _SMALLEST)
     return np.where(seen, -np.log(p), -np.log1p(-p * np.where(matured, 1.0, arrived)))
+
+
+def exposure(probability: Float64, seen: Bool, arrived: Float64) -> Figure:
+    """Return wins seen so far over those to be expected by now, of leads that have not matured.
+
+    A lead with probability p of a win within the horizon has been won by now with p F, where F is
+    the share of such wins that have come by its follow-up. A ratio away from 1 is the earliest sign
+    that the world moves. The interval is that of a Poisson count (Garwood 1936).
+
+    Parameters
+    ----------
+    probability : float64 [leads]
+    seen : bool [leads]
+        A win was seen.
+    arrived : float64 [leads]
+        F.
+
+    Examples
+    --------
+    >>> exposure(np.full(100, 0.2), np.arange(100) < 20, np.full(100, 0.5)).value
+    2.0
+    """
+    expected, wins = float(probability @ arrived), int(seen.sum())
+    if not expected:
+        return Figure(np.nan, np.nan, np.nan)
+    tail = (1 - LEVEL) / 2
+    low = gamma.ppf(tail, wins) if wins else 0.0
+    return Figure(
+        wins / expected, float(low) / expected, float(gamma.ppf(1 - tail, wins + 1)) / expected
+    )
 
 
 def clustered_mean(values: Float64, lead: Int64) -> Mean:

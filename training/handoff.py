@@ -1,7 +1,7 @@
 """The hand-off rule, fixed from evidence and replayed; only here does a score meet a threshold."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, asdict, dataclass, fields
 from math import inf
 from typing import Any
 
@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-from scipy.stats import betabinom
+from scipy.stats import beta, betabinom
 
 from features.history import DAY_US
 
@@ -23,16 +23,25 @@ HAND_OFF, NURTURE, ABSTAIN, SUPPRESSED = range(4)
 GRADES = ("A", "B", "C", "D", "")
 NO_GRADE = 4
 BEST_SHARE = 0.2
+NO_WEEKS = np.zeros(1, np.int64)
 WEEK_US = 7 * DAY_US
+SHARES_TRIED = (0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0)
+"""Shares of the leads to hand off that a precision rule tries, set before it sees an outcome."""
 
 
 @dataclass(frozen=True)
 class Promise:
-    """What a rule promises, in numbers; None where it promises nothing of the kind."""
+    """What a rule promises, in numbers; None where it promises nothing of the kind.
+
+    `precision` is the share of the hand-offs that will be won, at least; `most_precision` the most
+    that these data could promise.
+    """
 
     confidence: float | None = None
     at_most_per_week: float | None = None
     expected_per_week: float | None = None
+    precision: float | None = None
+    most_precision: float | None = None
 
 
 @dataclass(frozen=True)
@@ -42,7 +51,7 @@ class Rule:
     Attributes
     ----------
     kind : str
-        ``"capacity"`` or ``"best_fifth"``.
+        ``"capacity"``, ``"precision"``, ``"value"`` or ``"best_fifth"``.
     stated : bool
         Somebody has said what sales can take; else the rule is a stand-in.
     threshold : float
@@ -58,6 +67,8 @@ class Rule:
         Leads that sales can work per week.
     minimum_events : int
         Abstain below so many events of the lead; 0 never does.
+    value, cost : float or None
+        Of a won lead, and of a hand-off.
     """
 
     kind: str
@@ -69,6 +80,8 @@ class Rule:
     expected_share: float
     capacity_per_week: int | None = None
     minimum_events: int = 0
+    value: float | None = None
+    cost: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain JSON values; an infinite threshold is None."""
@@ -86,8 +99,9 @@ class Rule:
         ValueError
             A key is missing or unknown, or the thresholds are not in order.
         """
-        known = {field.name for field in fields(cls)}
-        if set(plain) != known:
+        known = {field.name: field.default is MISSING for field in fields(cls)}
+        lacking = [name for name, required in known.items() if required and name not in plain]
+        if lacking or not set(plain) <= set(known):
             raise ValueError(f"a rule has the keys {sorted(known)}, got {sorted(plain)}")
         a, b, c = (inf if grade is None else float(grade) for grade in plain["grades"])
         threshold = inf if plain["threshold"] is None else float(plain["threshold"])
@@ -269,6 +283,119 @@ def best_fifth_rule(best_score: Float64, *, minimum_events: int = 0) -> Rule:
     )
 
 
+def precision_rule(
+    best_score: Float64,
+    crossed: Callable[[float], tuple[int, int]],
+    precision: float,
+    *,
+    confidence: float = 0.9,
+    leads_per_week: Int64 = NO_WEEKS,
+    minimum_events: int = 0,
+) -> Rule:
+    """Fix the lowest threshold that promises so large a share of won hand-offs.
+
+    Thresholds are tried from strict to lax as long as the exact binomial test (Clopper and
+    Pearson's lower bound) keeps the promise: a fixed sequence, so that trying many costs nothing
+    (Learn then Test, Angelopoulos et al. 2021, arXiv 2110.01052). The few leads above a strict
+    threshold may fail for want of evidence, so the sequence starts at three places, each with a
+    third of the error. Where none keeps it, nothing is handed off, and `most_precision` says what
+    could have been promised.
+
+    Parameters
+    ----------
+    best_score : float64 [leads]
+        As in `capacity_rule`.
+    crossed : callable
+        Given a threshold: how many leads with a known outcome ever reached it, and how many of
+        those were won. It is asked for thresholds that depend on the scores alone.
+    precision : float
+        Of the hand-offs, the share that is to be won.
+    confidence : float
+        In how many of a hundred such promises it may be relied on, as a share.
+    leads_per_week : int [weeks]
+        New leads of the weeks seen, to say how many hand-offs to expect.
+    minimum_events : int
+        See `Rule`.
+
+    Examples
+    --------
+    >>> won = np.arange(1_000)[::-1] % 10 < 5
+    >>> def crossed(threshold):
+    ...     above = np.arange(1_000) / 1_000 >= threshold
+    ...     return above.sum(), (won & above).sum()
+    >>> rule = precision_rule(np.arange(1_000) / 1_000, crossed, 0.4)
+    >>> rule.feasible, precision_rule(np.arange(1_000) / 1_000, crossed, 0.55).feasible
+    (True, False)
+    """
+    ordered = np.sort(best_score)[::-1]
+    places = np.unique(np.rint(len(ordered) * np.array(SHARES_TRIED)).astype(int))
+    tried = [float(ordered[place - 1]) for place in places[places > 0]]
+    starts = sorted({0, len(tried) // 4, len(tried) // 2})
+    counts = [crossed(threshold) for threshold in tried]
+    bounds = [_at_least(won, known, (1.0 - confidence) / len(starts)) for known, won in counts]
+    reached = [at for start in starts for at in _kept(bounds, start, precision)]
+    threshold = tried[max(reached)] if reached else inf
+    share = float((ordered >= threshold).mean()) if len(ordered) else 0.0
+    return Rule(
+        kind="precision",
+        stated=True,
+        threshold=threshold,
+        grades=_grades(ordered, threshold),
+        promise=Promise(
+            confidence,
+            expected_per_week=share * float(leads_per_week.mean()),
+            precision=precision if reached else None,
+            most_precision=max((bounds[start] for start in starts if tried), default=0.0),
+        ),
+        feasible=bool(reached),
+        expected_share=share,
+        minimum_events=minimum_events,
+    )
+
+
+def value_rule(
+    best_score: Float64,
+    *,
+    value: float,
+    cost: float,
+    leads_per_week: Int64 = NO_WEEKS,
+    minimum_events: int = 0,
+) -> Rule:
+    """Hand off where a lead is worth it: probability times value above cost.
+
+    Parameters
+    ----------
+    best_score : float64 [leads]
+        As in `capacity_rule`; it only tells how many hand-offs to expect, and the grades.
+    value, cost : float
+        Of a won lead, and of working one; in one currency.
+    leads_per_week, minimum_events
+        As in `precision_rule`.
+
+    Examples
+    --------
+    >>> rule = value_rule(np.array([0.1, 0.2, 0.3]), value=1_000, cost=200)
+    >>> [bool(score >= rule.threshold) for score in (0.2, 0.2000001)]
+    [False, True]
+    """
+    ordered = np.sort(best_score)[::-1]
+    worth = cost / value
+    threshold = float(np.nextafter(worth, inf)) if worth < 1.0 else inf
+    share = float((ordered >= threshold).mean()) if len(ordered) else 0.0
+    return Rule(
+        kind="value",
+        stated=True,
+        threshold=threshold,
+        grades=_grades(ordered, threshold),
+        promise=Promise(expected_per_week=share * float(leads_per_week.mean())),
+        feasible=threshold < inf,
+        expected_share=share,
+        minimum_events=minimum_events,
+        value=value,
+        cost=cost,
+    )
+
+
 def decide(
     rule: Rule, score: Float64, *, events: Int64 | None = None, suppressed: Bool | None = None
 ) -> tuple[UInt8, UInt8]:
@@ -339,6 +466,21 @@ def apply_capacity(
     rank = np.zeros(len(score), np.int64)
     rank[rows[order]] = np.arange(1, len(rows) + 1)
     return rank, (decision == HAND_OFF) & (rank > capacity)
+
+
+def _at_least(won: int, known: int, error: float) -> float:
+    """Return Clopper and Pearson's lower bound of a share, which errs with that probability."""
+    return float(beta.ppf(error, won, known - won + 1)) if won else 0.0
+
+
+def _kept(bounds: list[float], start: int, precision: float) -> list[int]:
+    """Give the places from a start on at which the promise is kept, up to the first where not."""
+    kept = []
+    for at in range(start, len(bounds)):
+        if bounds[at] < precision:
+            break
+        kept.append(at)
+    return kept
 
 
 def _finite(value: float) -> float | None:

@@ -346,11 +346,19 @@ class LeadScorer:
     ) -> Iterator[tuple[npt.NDArray[np.bool_], str]]:
         """Give the rows that have no score, with why; the last word counts."""
         if self.rule.minimum_events:
-            events = X[:, self.spec.names.index("events_all")]
-            yield events < self.rule.minimum_events, "too_little_history"
+            yield self._events(leads, as_of_us, X) < self.rule.minimum_events, "too_little_history"
         unborn = as_of_us < leads.created_us
         if unborn.any():
             yield unborn, "not_created"
+
+    def _events(
+        self, leads: Leads, as_of_us: Int64, X: npt.NDArray[np.float32]
+    ) -> npt.NDArray[np.float32]:
+        if "events_all" in self.spec.names:
+            return X[:, self.spec.names.index("events_all")]
+        every = replace(self.spec, exclude=(), attributes=())
+        X = feature_matrix.matrix(every, leads, np.arange(len(leads)), as_of_us)
+        return X[:, every.names.index("events_all")]
 
     def _percentile(self, score: Float64) -> Float64:
         known = self._reference_scores

@@ -12,7 +12,7 @@ from features.history import Float32
 from features.matrix import FeatureSpec
 from features.moments import iso
 from training import handoff
-from training.choosing import Choice, Scored, calibrate, fix_rule, joined, training_rows
+from training.choosing import Choice, Scored, calibrate, evidence, joined, training_rows
 from training.scorer import Card, LeadScorer
 from training.study import Study
 
@@ -47,7 +47,8 @@ def ship(study: Study, choice: Choice, judged: Sequence[Scored]) -> Shipped:
     )
     final = calibrate(study, cuts)
     recent = joined(judged if _leads_with_time(study, judged) >= LEADS_TO_FIX_A_RULE else cuts)
-    rule = fix_rule(study, (recent,), final)
+    found = evidence(study, (recent,), final)
+    rule = found.fix(study.config.rule)
     X = study.matrix(rows.spec, study.snapshots.rows(recent.row))
     scorer = LeadScorer(
         rows.spec,
@@ -57,6 +58,7 @@ def ship(study: Study, choice: Choice, judged: Sequence[Scored]) -> Shipped:
         {
             "scores": _percentiles(final.probability(joined(cuts).log_odds)),
             "features": _histograms(rows.spec, X),
+            "evidence": found.as_dict(),
         },
         Card(study.horizon_days, iso(study.crm.until_us), choice.recipe.name, {}, {}, {}, {}),
     )

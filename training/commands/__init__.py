@@ -2,8 +2,8 @@
 
 import typer
 
-from training.commands import history, learning, models
+from training.commands import history, learning, models, rule
 
 app = typer.Typer()
-for each in (history, learning, models):
+for each in (history, learning, rule, models):
     app.add_typer(each.app)

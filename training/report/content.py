@@ -11,10 +11,12 @@ import numpy.typing as npt
 from features.history import DAY_US
 from features.moments import iso
 from training import evaluation, handoff
-from training.choosing import Choice
+from training.choosing import Choice, evidence
+from training.evidence import Evidence
 from training.judging import Judged
 from training.labels import maturity_curve
 from training.origins import WINS_TO_JUDGE
+from training.report.promise import promise
 from training.scorer import Card
 from training.shipping import Shipped
 from training.study import Study
@@ -23,6 +25,8 @@ BASELINES = ("base_rate", "recency", "points", "odoo", "logistic")
 """In the order of the tables; the figures of one that cannot be fitted are empty."""
 JUDGED_ON = {"time": "later leads", "hash": "leads held out by a hash of their id"}
 LEAK_AUC = 0.9
+MOVED = 0.8
+"""An exposure ratio that is surely below it, or above its inverse, is an alarm."""
 
 Float64 = npt.NDArray[np.float64]
 Bool = npt.NDArray[np.bool_]
@@ -47,8 +51,10 @@ def describe(study: Study, choice: Choice, judged: Judged, shipped: Shipped) -> 
         else "one calendar snapshot per lead",
         "calibration": asdict(shipped.scorer.calibration) | {"judged": asdict(choice.calibration)},
         "test": _describe_test(study, judged),
+        "exposure": _exposure(study, judged).as_dict(),
         "rule": {
             **rule.as_dict(),
+            "curve": Evidence.from_dict(shipped.scorer.reference["evidence"]).curve(),
             "judged": _replayed(study, choice, judged),
             "recent_share_refit": shipped.recent_share,
             "recent_share_judged": shipped.judged_share,
@@ -76,11 +82,23 @@ def card(study: Study, choice: Choice, report: dict[str, Any]) -> Card:
 
 def _summary(report: dict[str, Any]) -> Iterator[str]:
     """Give the sentences that a report opens with: what cannot be promised comes first."""
-    yield _about_rule(report["rule"])
+    yield promise(report["rule"])
     yield from _about_order(report["data"])
     yield from _about_judging(report)
     yield from _about_figures(report["test"])
     yield from _about_proxies(report["time_proxies"])
+    yield from _about_exposure(report["exposure"])
+
+
+def _about_exposure(found: dict[str, Any]) -> Iterator[str]:
+    low, high = found["low"], found["high"]
+    if low is not None and (low > 1 / MOVED or high < MOVED):
+        more = "more" if low > 1 else "fewer"
+        yield (
+            f"The world may have moved: leads that are too young to judge have {more} wins so far "
+            f"than expected, {found['value']:.2f} times as many ({low:.2f} to {high:.2f}). Train "
+            "again soon, and watch the share that is handed off."
+        )
 
 
 def _about_order(data: dict[str, Any]) -> Iterator[str]:
@@ -99,25 +117,6 @@ def _about_proxies(found: dict[str, Any]) -> Iterator[str]:
             f"The date can be told from {', '.join(found['features'])}: such features may turn "
             f"against a model when the world moves. The recipe that did best on later leads {does}."
         )
-
-
-def _about_rule(rule: dict[str, Any]) -> str:
-    if not rule["stated"]:
-        return (
-            "No hand-off rule is stated, so the best fifth of the leads is handed off. To state "
-            "what sales can work, write capacity_per_week = N under [rule] in leadqual.toml."
-        )
-    capacity, promise = rule["capacity_per_week"], rule["promise"]
-    weeks = f"{100 * promise['confidence']:.0f} % of the weeks"
-    if not rule["feasible"]:
-        return (
-            f"The rule cannot be kept: with these data no threshold holds {capacity} leads a week "
-            f"in {weeks}; nothing is handed off."
-        )
-    return (
-        f"Rule: at most {capacity} new hand-offs a week in {weeks}; "
-        f"{promise['expected_per_week']:.1f} a week are expected."
-    )
 
 
 def _about_judging(report: dict[str, Any]) -> Iterator[str]:
@@ -222,6 +221,15 @@ def _count(study: Study, mask: Bool) -> dict[str, int]:
     }
 
 
+def _exposure(study: Study, judged: Judged) -> evaluation.Figure:
+    """Set wins of the judged leads that have not matured against what was to be expected of them."""
+    known, row = study.at_until, judged.row
+    young = study.headline[row] & ~known.matured[row] & (known.follow_up_days[row] >= 0)
+    rows = row[young]
+    arrived = study.arrivals.at(known.follow_up_days[rows])
+    return evaluation.exposure(judged.model[young], known.seen[rows], arrived)
+
+
 def _describe_test(study: Study, judged: Judged) -> dict[str, Any]:
     row = judged.row
     matured = study.at_until.matured[row]
@@ -288,6 +296,9 @@ def _replayed(study: Study, choice: Choice, judged: Judged) -> dict[str, Any]:
     return {
         "threshold": choice.rule.as_dict()["threshold"],
         "expected_share": choice.rule.expected_share,
+        "won_share": evidence(study, judged.scored, choice.calibration).won_share(
+            choice.rule.threshold
+        ),
         "share": float((best >= choice.rule.threshold).mean()) if len(best) else float("nan"),
         **{name: value for name, value in asdict(found).items() if name != "per_week"},
         "weeks": len(found.per_week),

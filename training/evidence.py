@@ -1,0 +1,168 @@
+"""What hand-off rules are fixed from: out-of-time scores of leads, and what came of them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy.stats import beta
+
+from training import handoff
+from training.config import RuleChoice
+from training.handoff import Rule
+
+Int64 = npt.NDArray[np.int64]
+Float64 = npt.NDArray[np.float64]
+
+CONFIDENCE = 0.95
+POINTS = 20
+"""Of the curve of what one more lead per week brings."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The snapshots at which a lead's score is higher than ever before, by lead and moment.
+
+    A lead first crosses a threshold at one of them, whatever the threshold.
+
+    Attributes
+    ----------
+    lead : int64 [rows]
+    score : float64 [rows]
+        Calibrated, of a model that had not seen the lead.
+    won : float64 [rows]
+        Whether a win came within the horizon; NaN where it was too early to tell.
+    leads_per_week : int64 [weeks]
+        How many leads came in the weeks seen.
+    """
+
+    lead: Int64
+    score: Float64
+    won: Float64
+    leads_per_week: Int64
+
+    @classmethod
+    def of(
+        cls,
+        lead: Int64,
+        as_of_us: Int64,
+        score: Float64,
+        won: Float64,
+        leads_per_week: Int64,
+    ) -> "Evidence":
+        """Take the snapshots that count.
+
+        Examples
+        --------
+        >>> lead, moment = np.array([3, 3, 3]), np.array([20, 10, 30])
+        >>> rows = Evidence.of(lead, moment, np.array([0.2, 0.5, 0.6]), np.ones(3), np.array([1]))
+        >>> rows.score.tolist()
+        [0.5, 0.6]
+        """
+        order = np.lexsort((as_of_us, lead))
+        rows = pd.DataFrame({"lead": lead[order], "score": score[order], "won": won[order]})
+        before = rows.groupby("lead")["score"].cummax().groupby(rows["lead"]).shift()
+        rows = rows[before.isna() | (rows["score"] > before)]
+        return cls(
+            rows["lead"].to_numpy(),
+            rows["score"].to_numpy(),
+            rows["won"].to_numpy(),
+            leads_per_week,
+        )
+
+    @cached_property
+    def best(self) -> Float64:
+        """The best score that each lead ever reached, best first."""
+        return np.sort(handoff.best_scores(self.lead, self.score))[::-1]
+
+    def crossed(self, threshold: float) -> tuple[int, int]:
+        """Count the leads that ever reach a threshold and whose outcome is known, and the won."""
+        above = self.score >= threshold
+        first = np.unique(self.lead[above], return_index=True)[1]
+        won = self.won[above][first]
+        return int((~np.isnan(won)).sum()), int(np.nansum(won))
+
+    def fix(self, stated: RuleChoice) -> Rule:
+        """Fix the rule that is stated; the best fifth where none is."""
+        if stated.kind == "precision" and stated.precision is not None:
+            return handoff.precision_rule(
+                self.best,
+                self.crossed,
+                stated.precision,
+                confidence=stated.confidence,
+                leads_per_week=self.leads_per_week,
+                minimum_events=stated.min_events,
+            )
+        if stated.kind == "value" and stated.value is not None:
+            return handoff.value_rule(
+                self.best,
+                value=stated.value,
+                cost=stated.cost or 0.0,
+                leads_per_week=self.leads_per_week,
+                minimum_events=stated.min_events,
+            )
+        if stated.capacity_per_week is None:
+            return handoff.best_fifth_rule(self.best, minimum_events=stated.min_events)
+        return handoff.capacity_rule(
+            self.best,
+            self.leads_per_week,
+            stated.capacity_per_week,
+            minimum_events=stated.min_events,
+        )
+
+    def curve(self) -> list[dict[str, Any]]:
+        """Tell what more hand-offs a week bring: share won among them with its interval, and wins.
+
+        The interval is Clopper and Pearson's, 95 %.
+        """
+        if not len(self.best):
+            return []
+        arriving = float(self.leads_per_week.mean())
+        places = np.unique(np.linspace(1, len(self.best), POINTS).round().astype(int))
+        points = []
+        for threshold in self.best[places - 1].tolist():
+            per_week = arriving * float((self.best >= threshold).mean())
+            won = self.won_share(threshold)
+            share = won["value"]
+            points.append(
+                {
+                    "threshold": threshold,
+                    "per_week": per_week,
+                    "won_share": won,
+                    "wins_per_week": None if share is None else per_week * share,
+                }
+            )
+        return points
+
+    def won_share(self, threshold: float) -> dict[str, float | None]:
+        """Return the share won among the leads that reach a threshold, with its interval."""
+        known, won = self.crossed(threshold)
+        tail = (1 - CONFIDENCE) / 2
+        return {
+            "value": won / known if known else None,
+            "low": float(beta.ppf(tail, won, known - won + 1)) if won else 0.0,
+            "high": float(beta.ppf(1 - tail, won + 1, known - won)) if won < known else 1.0,
+        }
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        codes = np.unique(self.lead, return_inverse=True)[1]
+        return {
+            "lead": codes.tolist(),
+            "score": self.score.tolist(),
+            "won": [None if np.isnan(won) else int(won) for won in self.won.tolist()],
+            "leads_per_week": self.leads_per_week.tolist(),
+        }
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> "Evidence":
+        """Rebuild from `as_dict`."""
+        return cls(
+            np.array(plain["lead"], np.int64),
+            np.array(plain["score"], np.float64),
+            np.array(plain["won"], np.float64),
+            np.array(plain["leads_per_week"], np.int64),
+        )
