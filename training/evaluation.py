@@ -234,7 +234,7 @@ def exposure(probability: Float64, seen: Bool, arrived: Float64) -> Figure:
 
     Examples
     --------
-    >>> exposure(np.full(100, 0.2), np.arange(100) < 20, np.full(100, 0.5)).value
+    >>> exposure(np.full(64, 0.25), np.arange(64) < 16, np.full(64, 0.5)).value
     2.0
     """
     expected, wins = float(probability @ arrived), int(seen.sum())

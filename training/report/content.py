@@ -222,7 +222,7 @@ def _count(study: Study, mask: Bool) -> dict[str, int]:
 
 
 def _exposure(study: Study, judged: Judged) -> evaluation.Figure:
-    """Set wins of the judged leads that have not matured against what was to be expected of them."""
+    """Set wins of judged leads that have not matured against those to be expected by now."""
     known, row = study.at_until, judged.row
     young = study.headline[row] & ~known.matured[row] & (known.follow_up_days[row] >= 0)
     rows = row[young]
