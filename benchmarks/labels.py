@@ -3,10 +3,12 @@
     python benchmarks/labels.py [--seeds 10] [--leads 8000 1500] [--scenarios growth …]
 
 Worlds are simulated with known truth. A recipe (the blend, no half-life, no calibration) learns
-from what was known 60 days before the world's end (10 where deals began to close only lately), by
-four kinds of labels: all of them (the oracle), only matured rows, IPCW, and delayed-feedback EM.
-Each is judged on the leads created after that moment, by the expected log loss under their true
-probabilities.
+from what was known 60 days before the world's end, by four kinds of labels: all of them (the
+oracle), only matured rows, IPCW, and delayed-feedback EM. Each is judged on the leads created
+after that moment, by the expected log loss under their true probabilities.
+
+In the last world deals began to close only lately, so its leads are split by their number instead:
+every fifth one judges, at moments of the last 90 days, the recipe that the rolling origin chooses.
 """
 
 import argparse
@@ -21,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 from joblib import Parallel, delayed
 from scipy.special import expit, xlogy
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
@@ -29,11 +32,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # training.py b
 
 from features.history import DAY_US
 from features.readers import read_tables
-from training.choosing import TrainingRows, training_rows
+from training.choosing import TrainingRows, choose, training_rows
 from training.config import Config
 from training.crm import from_tables
 from training.recipes import Recipe
-from training.simulator import NOW_US, simulate
+from training.simulator import NOW_US, World, simulate
 from training.study import Study, prepare
 
 Float64 = npt.NDArray[np.float64]
@@ -41,8 +44,9 @@ Float64 = npt.NDArray[np.float64]
 SCENARIOS = ("stationary", "growth", "drift", "slow-wins", "rare")
 AFTER = "new-product"
 """Deals began to close only recently: judged by the calibration ratio."""
+EACH = 5
 STRATEGIES = ("oracle", "matured only", "ipcw", "em")
-DAYS_AFTER, DAYS_AFTER_LAUNCH = 60, 10
+DAYS_AFTER, DAYS_OF_NEW_WORLD = 60, 90
 BAR_IPCW, BAR_RATIO, BAR_NEW, BAR_OLD = 0.65, (0.9, 1.1), (0.5, 2.0), 0.1
 
 
@@ -76,31 +80,50 @@ Figures = dict[str, tuple[float, float]]
 
 def _one(scenario: str, leads: int, seed: int) -> Figures:
     world = simulate(leads, 18, seed, scenario)
-    until = NOW_US - (DAYS_AFTER_LAUNCH if scenario == AFTER else DAYS_AFTER) * DAY_US
-    study = _study(world.leads, world.events, world.outcomes, until)
     later = _study(world.leads, world.events, world.outcomes, NOW_US)
+    snapshots = later.snapshots
+    if scenario == AFTER:
+        study, recipe = _study(*_without_each_fifth(world), NOW_US), None
+        recent = snapshots.as_of_us > NOW_US - DAYS_OF_NEW_WORLD * DAY_US
+        new = recent & (snapshots.lead % EACH == 0)
+    else:
+        until = NOW_US - DAYS_AFTER * DAY_US
+        study, recipe = _study(world.leads, world.events, world.outcomes, until), Recipe("blend")
+        new = later.crm.leads.created_us[snapshots.lead] > until
+    recipe = recipe or choose(study).recipe
     truth = world.truth.to_pandas().set_index(["lead_id", "age_days"]).sort_index()
     soft = replace(study, config=Config.model_validate({"label": {"strategy": "em"}}))
-    rows = training_rows(study, study.everything(), Recipe("blend"))
+    rows = training_rows(study, study.everything(), recipe)
     known = rows.known
     everything = _true(truth, study, "won_within_horizon")
     there = np.isfinite(everything)
     labelled = replace(known, won=np.where(there, everything, 0.0), weight=there.astype(float))
     every = replace(rows, known=labelled)
     matured = replace(rows, known=replace(known, weight=known.matured.astype(float)))
-    em = training_rows(soft, soft.everything(), Recipe("blend"))
+    em = training_rows(soft, soft.everything(), recipe)
     fits = dict(zip(STRATEGIES, (every, matured, rows, em), strict=True))
-    new = later.crm.leads.created_us[later.snapshots.lead] > until
     probability = _true(truth, later, "probability")
     new &= np.isfinite(probability)
     Z = later.matrix(rows.spec, later.snapshots.rows(new))
-    return {name: _judged(each, Z, probability[new]) for name, each in fits.items()}
+    return {name: _judged(each, recipe, Z, probability[new]) for name, each in fits.items()}
 
 
-def _judged(rows: TrainingRows, Z: npt.NDArray[np.float32], p: Float64) -> tuple[float, float]:
+def _without_each_fifth(world: World) -> tuple[pa.Table, pa.Table, pa.Table]:
+    kept = np.arange(len(world.leads)) % EACH != 0
+    ids = world.leads["lead_id"].filter(pa.array(kept)).combine_chunks()
+    tables = (world.leads, world.events, world.outcomes)
+    leads, events, outcomes = (t.filter(pc.is_in(t["lead_id"], ids)) for t in tables)
+    return leads, events, outcomes
+
+
+def _judged(
+    rows: TrainingRows, recipe: Recipe, Z: npt.NDArray[np.float32], p: Float64
+) -> tuple[float, float]:
     learned = rows.known.won[rows.known.weight > 0]
     one_kind = len(np.unique(learned)) < 2  # such as no matured win at all
-    score = np.full(len(Z), learned.mean()) if one_kind else expit(rows.fit("blend", 0).log_odds(Z))
+    score = (
+        np.full(len(Z), learned.mean()) if one_kind else expit(rows.fit(recipe.mix, 0).log_odds(Z))
+    )
     score = np.clip(score, 1e-9, 1 - 1e-9)
     loss = -(xlogy(p, score) + xlogy(1 - p, 1 - score)).mean()
     return float(loss), float(score.mean() / p.mean())
