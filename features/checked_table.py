@@ -44,6 +44,8 @@ class Terms:
         Bad rows are left out, up to this share of a table; None: they stay, and are errors.
     undated : bool
         No time is required.
+    attributes_may_lack : bool
+        An attribute that is mapped to a column which is not there is no error.
     """
 
     timezone: str | None = None
@@ -51,6 +53,7 @@ class Terms:
     as_of_column: str | None = None
     max_rejected_share: float | None = None
     undated: bool = False
+    attributes_may_lack: bool = False
 
 
 @dataclass(frozen=True)
@@ -99,7 +102,13 @@ def read_table(table: Table, source: str | Path, renamed: Mapping[str, str], ter
     table = _with_moments(table, terms)
     try:
         located = locate(table.name, source)
-        chosen, findings = choose(table, located.names, located.kinds, renamed)
+        chosen, findings = choose(
+            table,
+            located.names,
+            located.kinds,
+            renamed,
+            attributes_may_lack=terms.attributes_may_lack,
+        )
         categories = [
             theirs
             for ours, theirs in chosen.items()

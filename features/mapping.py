@@ -19,6 +19,8 @@ def choose(
     names: Sequence[str],
     kinds: Mapping[str, pa.DataType],
     renamed: Mapping[str, str],
+    *,
+    attributes_may_lack: bool = False,
 ) -> tuple[dict[str, str], list[Finding]]:
     """Choose the columns to read.
 
@@ -30,6 +32,8 @@ def choose(
     kinds : mapping of name to pa.DataType
     renamed : mapping of our name to theirs
         Names of other tables' columns in it are of no concern here.
+    attributes_may_lack : bool
+        An attribute that is mapped to a column which is not there is no error.
 
     Returns
     -------
@@ -38,6 +42,8 @@ def choose(
     chosen, findings = _known(table, names, renamed)
     if table.attributes:
         chosen |= _attributes(table, names, renamed, chosen)
+        if not attributes_may_lack:
+            findings.extend(_absent_attributes(table, names, renamed))
         for ours, theirs in list(chosen.items()):
             if table.column(ours) is None and not is_attribute(kinds[theirs]):
                 del chosen[ours]
@@ -67,21 +73,43 @@ def _known(
 def _attributes(
     table: Table, names: Sequence[str], renamed: Mapping[str, str], chosen: Mapping[str, str]
 ) -> dict[str, str]:
-    contract = {column.name for each in TABLES for column in each.columns}
-    ours_of = {theirs: ours for ours, theirs in renamed.items() if ours not in contract}
+    ours_of = {theirs: ours for ours, theirs in renamed.items() if not _in_contract(ours)}
     taken = {"", *chosen.values(), *(column.name for column in table.columns)}
     return {ours_of.get(name, name): name for name in names if name not in taken}
 
 
+def _absent_attributes(
+    table: Table, names: Sequence[str], renamed: Mapping[str, str]
+) -> Iterator[Finding]:
+    """Find attributes that are mapped to a column which the source lacks."""
+    for ours, theirs in renamed.items():
+        if theirs in names or _in_contract(ours) or table.column(ours):
+            continue
+        listed, nearest = _listed(names), _nearest(theirs, names)
+        hint = f", did you mean {nearest}?" if nearest else "."
+        yield replace(
+            found("missing_column", table.name, ours, nearest="", names=""),
+            mend=f"leadqual.toml maps it to {theirs}{hint} The table has {listed}. "
+            "Name one of them, or drop the line.",
+        )
+
+
+def _in_contract(name: str) -> bool:
+    return any(table.column(name) for table in TABLES)
+
+
 def _missing(table: str, column: str, theirs: str, names: Sequence[str]) -> Finding:
-    listed = ", ".join(names[:MOST_NAMED]) + (", …" if len(names) > MOST_NAMED else "")
-    nearest = _nearest(theirs, names)
+    listed, nearest = _listed(names), _nearest(theirs, names)
     finding = found("missing_column", table, column, nearest=nearest or "its name", names=listed)
-    if any(each.column(column) for each in TABLES):
+    if _in_contract(column):
         return finding
     hint = f" Did you mean {nearest}?" if nearest else ""
     either = "Judge at a time such as 2026-09-01T00:00:00Z, or at a column of the table"
     return replace(finding, mend=f"{either}, which has {listed}.{hint}")
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:MOST_NAMED]) + (", …" if len(names) > MOST_NAMED else "")
 
 
 def _nearest(name: str, names: Sequence[str]) -> str | None:

@@ -67,6 +67,7 @@ def read_tables(
     max_rejected_share: float = MAX_REJECTED_SHARE,
     undated: bool = False,
     order_by: str | None = None,
+    attributes_may_lack: bool = False,
 ) -> Tables:
     """Read and check the tables of a CRM; parameters and result are those of `inspect_tables`.
 
@@ -88,6 +89,7 @@ def read_tables(
         max_rejected_share=max_rejected_share,
         undated=undated,
         order_by=order_by,
+        attributes_may_lack=attributes_may_lack,
     )
     if not tables.usable:
         raise ContractError(tables.findings)
@@ -108,6 +110,7 @@ def inspect_tables(
     max_rejected_share: float = MAX_REJECTED_SHARE,
     undated: bool = False,
     order_by: str | None = None,
+    attributes_may_lack: bool = False,
 ) -> Tables:
     """Read and check the tables of a CRM, and report what is found without raising.
 
@@ -132,10 +135,13 @@ def inspect_tables(
         The tables have no dates: see `features.undated`.
     order_by : str, optional
         The column of the leads whose order stands for time where they are undated.
+    attributes_may_lack : bool
+        An attribute that is mapped to a column which is not there is no error: a model knows its
+        own attributes, and says which are missing.
     """
     zone, findings = _known_zone(timezone, LEADS.name)
     share = None if reject_file is None else max_rejected_share
-    terms = Terms(zone, now_us, as_of_column, share, undated)
+    terms = Terms(zone, now_us, as_of_column, share, undated, attributes_may_lack)
     sources = [(LEADS, leads), (EVENTS, events)]
     sources += [] if outcomes is None else [(OUTCOMES, outcomes)]
     reads = {

@@ -98,6 +98,7 @@ def read_backlog(
         as_of_column=moments,
         reject_file=reject_file,
         undated=undated,
+        attributes_may_lack=True,
     )
     rows, findings = tables.leads, tables.findings
     history = from_arrow(tables.events, tables.event_segment, len(rows))

@@ -158,6 +158,16 @@ def test_a_wrong_value_is_refused_by_its_key_and_with_what_it_is(tmp_path, text,
     assert named in refused(tmp_path, text)
 
 
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [("[columns]\nlead_id = 3", "columns.lead_id"), ("[columns.leads]\na = 3", "columns.leads")],
+)
+def test_a_column_that_is_no_name_is_one_mistake(tmp_path, text, key):
+    message = refused(tmp_path, text)
+    assert "1 key(s) cannot be used" in message
+    assert f"\n  {key}: write the column's name in quotes, got 3" in message
+
+
 def test_all_that_is_wrong_is_said_at_once(tmp_path):
     text = "[label]\nhorizon_days = 0\nstrateggy = 'x'\n[split]\norder_by = 'no'\n"
     message = refused(tmp_path, text)

@@ -494,6 +494,22 @@ def test_a_mapped_column_that_is_not_there_is_missing_even_if_optional(tmp_path:
     )
 
 
+def test_an_attribute_mapped_to_a_column_that_is_not_there_is_named_with_the_nearest(tmp_path):
+    leads = "lead_id,created_at,Industry\nL-1,2026-01-01T00:00:00Z,x\n"
+    columns = {"leads": {"industry": "Industri"}}
+    found = of_rule(inspect(tmp_path, leads, columns=columns).findings, "missing_column")
+    assert str(found) == (
+        "error leads.industry: missing_column. leadqual.toml maps it to Industri, did you mean "
+        "Industry? The table has lead_id, created_at, Industry. Name one of them, or drop the line."
+    )
+    far = of_rule(
+        inspect(tmp_path, leads, columns={"leads": {"industry": "業種"}}).findings, "missing_column"
+    )
+    assert "maps it to 業種. The table has lead_id, created_at, Industry." in str(far)
+    allowed = inspect(tmp_path, leads, columns=columns, attributes_may_lack=True)
+    assert allowed.usable
+
+
 def test_one_column_may_be_two(tmp_path: Path):
     columns = {"events": {"recorded_at": "occurred_at"}}
     events = inspect(tmp_path, columns=columns).events

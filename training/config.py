@@ -5,7 +5,7 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
 from features.catalogue import SALES_TYPES
@@ -15,6 +15,17 @@ MOST_DAYS = 3_650
 
 Age = Annotated[float, Field(ge=0, le=MOST_DAYS)]
 Window = Annotated[float, Field(gt=0, le=MOST_DAYS)]
+
+
+def _column_names(given: object) -> object:
+    """Refuse what is no name before the union of both forms reports it once per form."""
+    for name in given.values() if isinstance(given, dict) else (given,):
+        if not isinstance(name, str):
+            raise ValueError(f"write the column's name in quotes, got {name!r}")  # noqa: TRY004 - pydantic takes no TypeError
+    return given
+
+
+Names = Annotated[str | dict[str, str], BeforeValidator(_column_names)]
 
 
 class ConfigError(ValueError):
@@ -121,7 +132,7 @@ class Config(_Section):
     90
     """
 
-    columns: dict[str, str | dict[str, str]] = Field(default_factory=dict)
+    columns: dict[str, Names] = Field(default_factory=dict)
     label: Label = Label()
     snapshots: SnapshotGrid = SnapshotGrid()
     features: Features = Features()
