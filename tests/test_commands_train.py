@@ -272,7 +272,7 @@ def test_a_configuration_that_cannot_be_used_names_the_key(train, tmp_path, toml
 @pytest.mark.slow
 def test_a_leak_ends_with_3_and_stands_in_the_report_without_a_model(tmp_path):
     world = tmp_path / "world"
-    simulated = run("simulate", "--leads", 2_000, "--scenario", "leaky", "--output", world)
+    simulated = run("simulate", world, "--leads", 2_000, "--scenario", "leaky")
     assert simulated.code == 0, simulated.err
     paths = [part for name in TABLES for part in (f"--{name}", world / f"{name}.parquet")]
     done = run("train", *paths, "--config", world / "leadqual.toml", "--output", tmp_path / "m")
