@@ -252,7 +252,7 @@ def test_options_that_cannot_be_meant_end_with_2(train, tmp_path, options, said)
         ("[label]\nhorizon_days = 'soon'\n", "label.horizon_days"),
         ("[rule]\ncapacity_per_week = 0\n", "rule.capacity_per_week"),
         ("[rule]\nkind = 'precision'\n", "not in this version"),
-        ("[leaks]\nallow = []\n", "not in this version"),
+        ("[leaks]\nallow = [{column = 'x'}]\n", "leaks.allow.0.name"),
         ("[features]\nwindows_days = [7, 1]\n", "must ascend"),
         ("[features]\nexclude = 'industry'\n", "features.exclude"),
         ("[columns]\nlead_id = 3\n", "columns.lead_id"),
@@ -267,6 +267,22 @@ def test_a_configuration_that_cannot_be_used_names_the_key(train, tmp_path, toml
     done = train("--config", config)
     assert done.code == 2
     assert said in done.err
+
+
+@pytest.mark.slow
+def test_a_leak_ends_with_3_and_stands_in_the_report_without_a_model(tmp_path):
+    world = tmp_path / "world"
+    simulated = run("simulate", world, "--leads", 2_000, "--scenario", "leaky")
+    assert simulated.code == 0, simulated.err
+    paths = [part for name in TABLES for part in (f"--{name}", world / f"{name}.parquet")]
+    done = run("train", *paths, "--config", world / "leadqual.toml", "--output", tmp_path / "m")
+    assert done.code == 3
+    report = json.loads((tmp_path / "m" / "report.json").read_text(encoding="utf-8"))
+    planted = {name for name, _ in simulator.LEAKS}
+    assert {leak["column"] for leak in report["leaks"]} == planted
+    assert all(f"  {name}: " in done.err for name in planted)
+    assert report["gate"]["passed"] is False
+    assert not (tmp_path / "m" / "manifest.json").exists()
 
 
 def test_a_place_that_cannot_be_written_is_told_before_the_work(given, tmp_path):

@@ -106,8 +106,16 @@ def test_an_unknown_key_is_refused_with_the_nearest_known_one(tmp_path, text, na
     assert named in refused(tmp_path, text)
 
 
+@pytest.mark.parametrize("left_out", ["column", "name", "reason"])
+def test_a_leak_is_allowed_only_with_who_and_why(tmp_path, left_out):
+    given = {"column": "visits", "name": "Sato", "reason": "counted at creation"}
+    for said in ({left_out: " "}, {left_out: None}):
+        pairs = [f'{k} = "{v}"' for k, v in (given | said).items() if v is not None]
+        message = refused(tmp_path, f"[leaks]\nallow = [{{{', '.join(pairs)}}}]")
+        assert f"leaks.allow.0.{left_out}" in message
+
+
 RESERVED = {
-    "leaks": "[leaks]\nallow = []",
     "split.account": "[split]\naccount = 'account_id'",
     "gate": "[gate]\nmargin = 0.1",
 }

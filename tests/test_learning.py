@@ -24,7 +24,7 @@ from tests.worlds import (
     until,
 )
 from training import choosing, shipping
-from training.config import Config
+from training.config import AllowedLeak, Config, Leaks
 from training.labels import TooLittleHistory
 from training.learning import STAGES, Stopwatch, learn
 from training.recipes import MIXES
@@ -254,7 +254,10 @@ def test_leads_that_all_came_on_one_day_are_split_by_hash_and_the_report_says_so
     ages = {f"lead-{k}": 60.0 for k in range(240)}
     keen = {lead: [59.5] * 2 for k, lead in enumerate(ages) if k % 3 == 0}
     wins = {lead: (45.0, "won") for k, lead in enumerate(ages) if k % 3 == 0 or k % 20 == 1}
-    report = learn_quickly(World(make_leads(ages), make_events(keen), make_outcomes(wins))).report
+    visits = AllowedLeak(column="web_visit", name="test", reason="keen leads all win here")
+    allowed = PLAIN.model_copy(update={"leaks": Leaks(allow=(visits,))})
+    world = World(make_leads(ages), make_events(keen), make_outcomes(wins))
+    report = learn_quickly(world, allowed).report
     assert report["origins"]["kind"] == "hash"
     assert report["origins"]["judged_on"] == "leads held out by a hash of their id"
     assert report["summary"][1].startswith(

@@ -10,6 +10,7 @@ from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from features.contract import Finding
+from training import leaks
 from training.choosing import choose
 from training.config import Config
 from training.crm import Crm
@@ -24,6 +25,7 @@ from training.study import Study, prepare
 STAGES = (
     "read",
     "snapshots",
+    "look for leaks",
     "choose the recipe",
     "judge it on later leads",
     "refit on everything",
@@ -58,20 +60,26 @@ def learn(
     ------
     TooLittleHistory
         Nothing can be learned; or too little to judge, and not `allow_weak`.
+    GateRefused
+        A column or an event type gives the outcome away, and nobody allowed it.
     """
     clock = clock or Stopwatch()
     clock("snapshots")
     study = prepare(crm, config, seed=seed, threads=threads)
     if study.roles.weak and not allow_weak:
         raise TooLittleHistory(_too_weak(study))
+    clock("look for leaks")
+    found = leaks.find(study)
+    clock.stop()
+    leaks.stop(found, dict(clock.seconds))
     # Here, since both are settings of the whole process. BLAS's threads wait for one another
     # busily, and where there are more of them they add up in another order.
     with threadpool_limits(1, user_api="blas"), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # the last steps change nothing later
-        return _learn(study, clock)
+        return _learn(study, found, clock)
 
 
-def _learn(study: Study, clock: "Stopwatch") -> Learned:
+def _learn(study: Study, found: tuple[leaks.Leak, ...], clock: "Stopwatch") -> Learned:
     clock("choose the recipe")
     choice = choose(study)
     clock("judge it on later leads")
@@ -79,7 +87,7 @@ def _learn(study: Study, clock: "Stopwatch") -> Learned:
     clock("refit on everything")
     shipped = ship(study, choice, judged.scored)
     clock("figures with their intervals")
-    report = content.describe(study, choice, judged, shipped)
+    report = content.describe(study, choice, judged, shipped, found)
     clock.stop()
     report["seconds"] = dict(clock.seconds)
     scorer = replace(shipped.scorer, card=content.card(study, choice, report))

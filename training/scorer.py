@@ -5,7 +5,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -108,6 +108,8 @@ class Card:
     metrics, config, data, versions : dict
         Figures with intervals, the configuration, rows and digest of the tables, versions of the
         libraries.
+    leaks : list of dict
+        What looked like the outcome and was let pass: column, kind, evidence, who and why.
     """
 
     horizon_days: int
@@ -117,6 +119,7 @@ class Card:
     config: dict[str, Any]
     data: dict[str, Any]
     versions: dict[str, str]
+    leaks: list[dict[str, str]] = field(default_factory=list)
 
     @property
     def undated(self) -> bool:

@@ -56,6 +56,7 @@ def train(
     """
     from features.output_place import check_folder, writing
     from training import inputs, report
+    from training.leaks import GateRefused
     from training.learning import STAGES, Stopwatch, learn
     from training.registry import check as check_registry
 
@@ -76,14 +77,19 @@ def train(
         )
         if register is not None:
             check_registry(register, uri=registry)
-        learned = learn(
-            crm,
-            settings,
-            seed=seed,
-            allow_weak=allow_weak,
-            threads=os.cpu_count() or 1,
-            clock=clock,
-        )
+        try:
+            learned = learn(
+                crm,
+                settings,
+                seed=seed,
+                allow_weak=allow_weak,
+                threads=os.cpu_count() or 1,
+                clock=clock,
+            )
+        except GateRefused as refused:
+            with writing(output):
+                report.write_refusal(refused.report, output)
+            raise
         clock("save")
         with writing(output):
             scorer = learned.scorer.save(output)

@@ -26,9 +26,7 @@ def write(report: Mapping[str, Any], folder: Path) -> None:
     """Write ``report.json`` (NaN becomes null) and a self-contained ``report.html``."""
     import jinja2  # noqa: PLC0415  only whoever writes pages waits for it
 
-    values = plain(report)
-    text = json.dumps(values, ensure_ascii=False, indent=1, allow_nan=False)
-    (folder / "report.json").write_text(text + "\n", encoding="utf-8")
+    values = _write_json(report, folder)
     pages = jinja2.Environment(
         loader=jinja2.PackageLoader("training.report", "."),
         autoescape=True,
@@ -37,6 +35,12 @@ def write(report: Mapping[str, Any], folder: Path) -> None:
     pages.filters["figure"] = figure
     page = pages.get_template("report.html.j2").render(report=values, metrics=METRICS)
     (folder / "report.html").write_text(page, encoding="utf-8")
+
+
+def write_refusal(report: Mapping[str, Any], folder: Path) -> None:
+    """Write ``report.json`` of a run that a gate stopped before there was a model."""
+    folder.mkdir(parents=True, exist_ok=True)
+    _write_json(report, folder)
 
 
 def show(report: Mapping[str, Any]) -> None:
@@ -87,3 +91,10 @@ def plain(value: Any) -> Any:
     if hasattr(value, "item"):
         value = value.item()
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _write_json(report: Mapping[str, Any], folder: Path) -> Any:
+    values = plain(report)
+    text = json.dumps(values, ensure_ascii=False, indent=1, allow_nan=False)
+    (folder / "report.json").write_text(text + "\n", encoding="utf-8")
+    return values

@@ -15,6 +15,7 @@ from training.choosing import Choice, evidence
 from training.evidence import Evidence
 from training.judging import Judged
 from training.labels import maturity_curve
+from training.leaks import Leak
 from training.origins import WINS_TO_JUDGE
 from training.report.promise import promise
 from training.scorer import Card
@@ -32,7 +33,13 @@ Float64 = npt.NDArray[np.float64]
 Bool = npt.NDArray[np.bool_]
 
 
-def describe(study: Study, choice: Choice, judged: Judged, shipped: Shipped) -> dict[str, Any]:
+def describe(
+    study: Study,
+    choice: Choice,
+    judged: Judged,
+    shipped: Shipped,
+    leaks: tuple[Leak, ...] = (),
+) -> dict[str, Any]:
     """Put all that the report says into one plain mapping; NaN where a figure is not defined."""
     rule = shipped.scorer.rule
     report: dict[str, Any] = {
@@ -59,7 +66,7 @@ def describe(study: Study, choice: Choice, judged: Judged, shipped: Shipped) -> 
             "recent_share_refit": shipped.recent_share,
             "recent_share_judged": shipped.judged_share,
         },
-        "leaks": [],
+        "leaks": [leak.as_dict() for leak in leaks],
         "gate": {"passed": None, "checks": []},
         "weak": study.roles.weak,
     }
@@ -77,6 +84,7 @@ def card(study: Study, choice: Choice, report: dict[str, Any]) -> Card:
         config=study.config.model_dump(mode="json"),
         data=report["data"],
         versions={name: version(name) for name in libraries},
+        leaks=report["leaks"],
     )
 
 

@@ -1,0 +1,214 @@
+"""The leak gate: what is planted is caught, honest columns pass, and who lets pass is recorded."""
+
+import pickle
+from functools import cache
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from tests.factories import event, make_events
+from tests.worlds import PLAIN, World, learn_quickly, plain_world
+from training import leaks, simulator
+from training.config import AllowedLeak, Config, ConfigError, Leaks
+from training.leaks import GateRefused
+from training.learning import STAGES, Stopwatch
+from training.scorer import LeadScorer
+from training.study import prepare
+
+
+@cache
+def simulated(scenario, seed, leads=2_500):
+    world = simulator.simulate(leads, 18, seed, scenario)
+    return World(world.leads, world.events, world.outcomes, simulator.NOW_US)
+
+
+def found_in(world, config=PLAIN):
+    return {leak.column: leak for leak in leaks.find(prepare(world.crm, config))}
+
+
+def with_column(name, values, world=None):
+    world = world or plain_world()
+    return World(world.leads.append_column(name, pa.array(values)), world.events, world.outcomes)
+
+
+def won_in(world):
+    wins = {
+        lead
+        for lead, outcome in zip(
+            world.outcomes["lead_id"].to_pylist(),
+            world.outcomes["outcome"].to_pylist(),
+            strict=True,
+        )
+        if outcome == "won"
+    }
+    return np.array([lead in wins for lead in world.leads["lead_id"].to_pylist()])
+
+
+def with_leaks(**settings):
+    return PLAIN.model_copy(update={"leaks": Leaks(**settings)})
+
+
+# What is planted, and what is not
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_every_planted_leak_is_caught_and_nothing_else(seed):
+    found = found_in(simulated("leaky", seed), Config())
+    assert set(found) == {name for name, _ in simulator.LEAKS}
+    assert {leak.action for leak in found.values()} == {"refused"}
+    for leak in found.values():
+        assert leak.evidence, leak
+        assert leak.why, leak
+        assert leak.mend, leak
+    assert found["days_to_close"].kind == "filled_at_close"
+    assert found["events_total"].kind == "as_of_now"
+    assert found["conversion"].kind == "event_back_dated"
+    assert found["contract_sent"].kind == "event_of_winners"
+
+
+@pytest.mark.parametrize("scenario", [name for name in simulator.SCENARIOS if name != "leaky"])
+def test_honest_worlds_raise_no_alarm(scenario):
+    assert found_in(simulated(scenario, 3), Config()) == {}
+
+
+def test_a_strong_honest_signal_is_no_leak():
+    assert found_in(plain_world()) == {}  # of those who inquire, seven in ten are won
+
+
+# One leak at a time, and what is much like it
+
+
+def test_a_column_filled_for_winners_only_is_caught_and_one_filled_at_random_is_not():
+    rng, won = np.random.default_rng(1), won_in(plain_world())
+    texts = [
+        word if w else None
+        for w, word in zip(won, rng.choice(["price", "service"], 400), strict=True)
+    ]
+    assert found_in(with_column("why", texts))["why"].kind == "missingness"
+    texts = ["price" if given else None for given in rng.random(400) < 0.3]
+    assert found_in(with_column("why", texts)) == {}
+
+
+def test_a_number_that_is_the_outcome_with_noise_is_caught_and_a_weaker_one_is_not():
+    rng, won = np.random.default_rng(2), won_in(plain_world())
+    assert found_in(with_column("x", won * 3 + rng.normal(0, 1, 400)))["x"].kind == "too_good"
+    assert found_in(with_column("x", won * 1.0 + rng.normal(0, 1, 400))) == {}
+
+
+def test_a_name_of_the_outcome_needs_evidence_and_evidence_needs_a_name():
+    rng, won = np.random.default_rng(3), won_in(plain_world())
+    telling = np.where(rng.random(400) < 0.75, won, ~won).astype(int).astype(str).tolist()
+    assert found_in(with_column("ステータス", telling))["ステータス"].kind == "names_outcome"
+    assert found_in(with_column("colour", telling)) == {}
+    silent = rng.choice(["married", "single"], 400).tolist()
+    assert found_in(with_column("household_status", silent)) == {}
+
+
+def test_a_column_that_tells_the_date_of_an_older_and_so_closed_lead_is_no_leak():
+    world = plain_world()
+    assert found_in(with_column("campaign_number", np.arange(400) // 40, world)) == {}
+
+
+def test_a_counter_as_of_the_export_is_caught_and_one_as_of_the_creation_is_not():
+    rng, world = np.random.default_rng(4), plain_world()
+    ids, events = world.leads["lead_id"].to_pylist(), world.events["lead_id"].to_pylist()
+    now = np.array([events.count(lead) for lead in ids])
+    assert found_in(with_column("visits", now + 1))["visits"].kind == "as_of_now"
+    assert found_in(with_column("visits", rng.poisson(3, 400))) == {}
+
+
+def with_event_type(chosen, age_days, name="paper_sent"):
+    world = plain_world()
+    ids = np.array(world.leads["lead_id"].to_pylist())
+    more = make_events(
+        {lead: [event(age, name)] for lead, age in zip(ids[chosen], age_days[chosen], strict=True)}
+    )
+    events = pa.concat_tables([world.events, more]).unify_dictionaries()
+    return World(world.leads, events, world.outcomes)
+
+
+def test_an_event_type_of_winners_is_caught_unless_it_is_of_sales_or_some_others_have_it():
+    won, age = won_in(plain_world()), np.linspace(300, 1, 400).round(3)
+    few_days_on = np.maximum(age - 5, 0.1)
+    world = with_event_type(won, few_days_on)
+    assert found_in(world)["paper_sent"].kind == "event_of_winners"
+    events = PLAIN.events.model_copy(update={"sales": ("paper_sent",)})
+    assert found_in(world, PLAIN.model_copy(update={"events": events})) == {}
+    rng = np.random.default_rng(5)
+    some = rng.random(400) < np.where(won, 0.5, 0.2)
+    assert found_in(with_event_type(some, few_days_on)) == {}
+
+
+def test_events_at_or_after_the_close_stop_nothing():
+    won, age = won_in(plain_world()), np.linspace(300, 1, 400).round(3)
+    assert found_in(with_event_type(won, np.maximum(age - 26, 0.0))) == {}
+
+
+def test_copies_of_leads_are_caught_and_named():
+    rng = np.random.default_rng(6)
+    world = plain_world()
+    ids = world.leads["lead_id"].to_pylist()
+    same = {lead: [event(a) for a in rng.uniform(2, 9, 3)] for lead in ids[:30]}
+    copies = {f"{lead} (2)": events for lead, events in same.items()}
+    rows = world.leads.slice(0, 30)
+    named = pa.array(list(copies), pa.string())
+    rows = rows.set_column(0, "lead_id", named)
+    bare = world.events.filter(~np.isin(world.events["lead_id"].to_numpy(), ids[:30]))
+    events = pa.concat_tables([bare, make_events(same), make_events(copies)]).unify_dictionaries()
+    doubled = World(pa.concat_tables([world.leads, rows]), events, world.outcomes)
+    found = found_in(doubled)["lead_id"]
+    assert found.kind == "duplicates"
+    assert "30 leads" in found.evidence
+
+
+# Who says what
+
+
+def test_a_declared_column_is_refused_unless_it_is_left_out():
+    assert found_in(plain_world(), with_leaks(as_of_now=["employees"]))["employees"].kind == (
+        "declared"
+    )
+    features = PLAIN.features.model_copy(update={"exclude": ("employees",)})
+    settings = with_leaks(as_of_now=["employees"]).model_copy(update={"features": features})
+    assert found_in(plain_world(), settings) == {}
+
+
+def test_a_declared_column_that_does_not_exist_is_named():
+    with pytest.raises(ConfigError, match=r"employes.*lead_id, created_at, employees"):
+        found_in(plain_world(), with_leaks(as_of_now=["employes"]))
+
+
+def test_a_run_stops_before_there_is_a_model_and_the_message_names_all():
+    seen: list[str] = []
+    config = with_leaks(as_of_now=["employees", "industry"])
+    with pytest.raises(GateRefused) as refused:
+        learn_quickly(plain_world(), config, clock=Stopwatch(seen.append))
+    assert seen[-1] == "look for leaks"
+    assert STAGES[STAGES.index("look for leaks") + 1] == "choose the recipe"
+    message = str(refused.value)
+    for said in ("employees", "industry", "Why:", "Mend:", "[leaks] allow"):
+        assert said in message
+    report = refused.value.report
+    assert [leak["column"] for leak in report["leaks"]] == ["employees", "industry"]
+    assert report["gate"]["passed"] is False
+    assert report["seconds"]["look for leaks"] >= 0
+    assert pickle.loads(pickle.dumps(refused.value)).report == report
+
+
+def test_what_a_named_person_allows_passes_and_is_recorded_in_report_and_artifact(tmp_path):
+    allow = AllowedLeak(column="employees", name="佐藤", reason="never changes")
+    config = with_leaks(as_of_now=["employees"], allow=[allow])
+    learned = learn_quickly(plain_world(), config)
+    (leak,) = learned.report["leaks"]
+    assert (leak["action"], leak["name"], leak["reason"]) == ("allowed", "佐藤", "never changes")
+    learned.scorer.save(tmp_path / "model")
+    assert LeadScorer.load(tmp_path / "model").card.leaks == [leak]
+
+
+def test_allowing_one_column_does_not_let_another_pass():
+    allow = AllowedLeak(column="employees", name="x", reason="y")
+    with pytest.raises(GateRefused, match="industry") as refused:
+        learn_quickly(plain_world(), with_leaks(as_of_now=["employees", "industry"], allow=[allow]))
+    actions = {leak["column"]: leak["action"] for leak in refused.value.report["leaks"]}
+    assert actions == {"employees": "allowed", "industry": "refused"}
