@@ -190,6 +190,23 @@ def reliability(score: Float64, won: Float64, bins: int = 10) -> tuple[Bin, ...]
     return tuple(_bin(score[place == k], won[place == k]) for k in np.unique(place))
 
 
+def share(wins: int, rows: int) -> Figure:
+    """Return a share of independent rows with its exact interval (Clopper and Pearson 1934).
+
+    Examples
+    --------
+    >>> found = share(0, 10)
+    >>> found.value, found.low, round(found.high, 4)
+    (0.0, 0.0, 0.3085)
+    """
+    if not rows:
+        return Figure(np.nan, np.nan, np.nan)
+    tail = (1.0 - LEVEL) / 2
+    low = float(beta.ppf(tail, wins, rows - wins + 1)) if wins else 0.0
+    high = float(beta.ppf(1.0 - tail, wins + 1, rows - wins)) if wins < rows else 1.0
+    return Figure(wins / rows, low, high)
+
+
 def choosing_loss(probability: Float64, seen: Bool, matured: Bool, arrived: Float64) -> Float64:
     """Return the loss of *won by now* per row, which takes rows of any follow-up without weights.
 
@@ -390,7 +407,5 @@ def _quantiles(drawn: Float64) -> tuple[Float64, Float64]:
 
 def _bin(score: Float64, won: Float64) -> Bin:
     n, wins = len(won), int(won.sum())
-    tail = (1.0 - LEVEL) / 2
-    low = float(beta.ppf(tail, wins, n - wins + 1)) if wins else 0.0
-    high = float(beta.ppf(1.0 - tail, wins + 1, n - wins)) if wins < n else 1.0
-    return Bin(n, wins, float(score.mean()), wins / n, low, high)
+    observed = share(wins, n)
+    return Bin(n, wins, float(score.mean()), observed.value, observed.low, observed.high)

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from features import moments
 from features.column_map import per_table
 from features.findings import UsageError
@@ -10,6 +12,7 @@ from features.undated import HORIZON_DAYS
 from training import config
 from training.config import Config, SnapshotGrid
 from training.crm import Crm, from_tables
+from training.scorer import ArtifactError, Card
 
 
 def settings(path: Path | None, horizon_days: int | None) -> Config:
@@ -36,6 +39,25 @@ def _undated(found: Config) -> Config:
     )
 
 
+def settings_to_look_back(card: Card, path: Path | None) -> Config:
+    """Give the model's own configuration, or the stated one; the horizon is the model's."""
+    stated = config.read(path)
+    if card.undated or stated.split.undated:
+        raise UsageError(
+            "undated tables have no moments to look back on: the model's own report.html says how "
+            "it does on later rows"
+        )
+    try:
+        found = stated if path else Config.model_validate(card.config)
+    except ValidationError as error:
+        raise ArtifactError(
+            "the model's own configuration cannot be read by this version "
+            f"({error.error_count()} keys): give --config"
+        ) from error
+    label = found.label.model_copy(update={"horizon_days": card.horizon_days})
+    return found.model_copy(update={"label": label})
+
+
 def until_us(until: str | None, timezone: str | None, now_us: int) -> int | None:
     """Return the moment of the export in microseconds, None where it is not told.
 
@@ -44,17 +66,25 @@ def until_us(until: str | None, timezone: str | None, now_us: int) -> int | None
     UsageError
         It is no time, has no zone, or lies in the future.
     """
-    if until is None:
+    return past_us(until, timezone, now_us, option="--until")
+
+
+def past_us(text: str | None, timezone: str | None, now_us: int, *, option: str) -> int | None:
+    """Return a moment of the past in microseconds, None where it is not told; see `until_us`."""
+    if text is None:
         return None
-    moment = moments.parse(until, timezone, option="--until")
+    moment = moments.parse(text, timezone, option=option)
     if moment is None:
         raise UsageError(
-            f"--until {until or '(empty)'} is no time: write one such as 2026-09-01T00:00:00Z"
+            f"{option} {text or '(empty)'} is no time: write one such as 2026-09-01T00:00:00Z"
         )
     if moment > now_us:
         raise UsageError(
-            f"--until {until} lies in the future, the clock says {moments.iso(now_us)}: nothing "
+            f"{option} {text} lies in the future, the clock says {moments.iso(now_us)}: nothing "
             "is known of what comes after the export; give the moment it was made"
+            if option == "--until"
+            else f"{option} {text} lies in the future, the clock says {moments.iso(now_us)}: "
+            "give a moment of the past"
         )
     return moment
 

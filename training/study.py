@@ -159,9 +159,7 @@ class Study:
 def prepare(crm: Crm, config: Config, *, seed: int = 0, threads: int = 1) -> Study:
     """Take the snapshots, label them, and set the cuts."""
     horizon = config.label.horizon_days
-    where = _grid(crm, config)
-    open_ = _episodes(crm, config)
-    snapshots = take(open_, crm.outcomes, where, crm.until_us, len(crm.leads))
+    where, snapshots = all_snapshots(crm, config)
     if not len(snapshots):
         raise TooLittleHistory(_no_snapshots(crm))
     snapshots = _of_some_leads(snapshots, crm, MOST_SNAPSHOTS_TO_FIT)
@@ -183,6 +181,13 @@ def prepare(crm: Crm, config: Config, *, seed: int = 0, threads: int = 1) -> Stu
         roles(found, snapshots, at_until, first) if found.cuts else Roles((), (), 0, 0, weak=True)
     )
     return Study(crm, config, where, snapshots, at_until, age, first, found, part, seed, threads)
+
+
+def all_snapshots(crm: Crm, config: Config) -> tuple[Grid, Snapshots]:
+    """Take every snapshot that the configuration asks for, and tell where they stand."""
+    where = _grid(crm, config)
+    open_ = _episodes(crm, config)
+    return where, take(open_, crm.outcomes, where, crm.until_us, len(crm.leads))
 
 
 def learning_table(crm: Crm, config: Config) -> pa.Table:

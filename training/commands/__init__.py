@@ -2,8 +2,8 @@
 
 import typer
 
-from training.commands import history, learning, models, rule
+from training.commands import backtest, history, learning, models, rule
 
 app = typer.Typer()
-for each in (history, learning, rule, models):
+for each in (history, learning, rule, models, backtest):
     app.add_typer(each.app)

@@ -24,23 +24,35 @@ SHOWN = ("log_loss", "auc", "calibration_ratio", "lift_at_10pct")
 
 def write(report: Mapping[str, Any], folder: Path) -> None:
     """Write ``report.json`` (NaN becomes null) and a self-contained ``report.html``."""
+    values = plain(report)
+    write_json(values, folder / "report.json")
+    page = render("report.html.j2", report=values, metrics=METRICS)
+    (folder / "report.html").write_text(page, encoding="utf-8")
+
+
+def write_json(values: Any, path: Path) -> None:
+    """Write plain values as people can read them."""
+    text = json.dumps(values, ensure_ascii=False, indent=1, allow_nan=False)
+    path.write_text(text + "\n", encoding="utf-8")
+
+
+def render(template: str, **values: Any) -> str:
+    """Fill a page of this folder; a name that is missing is an error."""
     import jinja2  # noqa: PLC0415  only whoever writes pages waits for it
 
-    values = _write_json(report, folder)
     pages = jinja2.Environment(
         loader=jinja2.PackageLoader("training.report", "."),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
     )
     pages.filters["figure"] = figure
-    page = pages.get_template("report.html.j2").render(report=values, metrics=METRICS)
-    (folder / "report.html").write_text(page, encoding="utf-8")
+    return pages.get_template(template).render(**values)
 
 
 def write_refusal(report: Mapping[str, Any], folder: Path) -> None:
     """Write ``report.json`` of a run that a gate stopped before there was a model."""
     folder.mkdir(parents=True, exist_ok=True)
-    _write_json(report, folder)
+    write_json(plain(report), folder / "report.json")
 
 
 def show(report: Mapping[str, Any]) -> None:
@@ -91,10 +103,3 @@ def plain(value: Any) -> Any:
     if hasattr(value, "item"):
         value = value.item()
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _write_json(report: Mapping[str, Any], folder: Path) -> Any:
-    values = plain(report)
-    text = json.dumps(values, ensure_ascii=False, indent=1, allow_nan=False)
-    (folder / "report.json").write_text(text + "\n", encoding="utf-8")
-    return values
