@@ -42,7 +42,11 @@ def train(
         str | None, typer.Option("--register", help="Register the model under this name.")
     ] = None,
     allow_weak: Annotated[
-        bool, typer.Option("--allow-weak", help="Train on too little history to judge.")
+        bool,
+        typer.Option(
+            "--allow-weak",
+            help="Train on too little history; register what no baseline loses to.",
+        ),
     ] = False,
     timezone: Timezone = None,
     reject_file: RejectFile = None,
@@ -88,6 +92,8 @@ def train(
         with writing(output):
             scorer = learned.scorer.save(output)
             report.write(learned.report, output)
+            if register is not None:
+                learned.judged_leads.save(output)
     say_until(until, crm.until_us, undated=settings.split.undated)
     terminal.findings(learned.findings)
     report.show(learned.report)
@@ -96,6 +102,7 @@ def train(
     )
     version = None
     if register is not None:
+        _refuse_weak(learned.report, register, output, allow_weak=allow_weak)
         version = _register(output, register, registry, learned.report, settings)
     if as_json:
         terminal.answer(
@@ -145,6 +152,20 @@ def snapshots(
     finally:
         staged.unlink(missing_ok=True)
     terminal.say(f"wrote {output}: {table.num_rows:,} snapshots, {table.num_columns} columns")
+
+
+def _refuse_weak(report: dict[str, Any], name: str, output: Path, *, allow_weak: bool) -> None:
+    from training.promotion import GateRefused
+
+    against = report["against_baselines"]
+    if against.get("better", False) or allow_weak:
+        return
+    best = against.get("best")
+    why = f"better than the baseline {best}" if best else "judged on any win"
+    raise GateRefused(
+        f"{name} is not registered: the model in {output} is not {why}; read {output}/report.html, "
+        "or register it all the same with --allow-weak"
+    )
 
 
 def _register(
