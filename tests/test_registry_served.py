@@ -85,7 +85,7 @@ def test_a_model_is_registered_promoted_opened_and_rolled_back_and_a_silent_serv
                 made = registry.register(tmp_path / str(seed), "リード", uri=uri)
                 registry.keep_verdict("リード", made.version, {"result": "passed"}, uri=uri)
                 registry.promote("リード", made.version, instead_of=instead_of, uri=uri)
-            assert registry.evidence("リード", "1", tmp_path, uri=uri) is None
+            assert registry.judged_leads("リード", "1", tmp_path, uri=uri) is None
             assert registry.open_model("models:/リード@champion", uri=uri).digest == (
                 scorers[1].digest
             )
