@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -61,21 +62,35 @@ def test_models_are_listed_promoted_scored_with_and_rolled_back(uri, score, tmp_
     assert missing.code == 4
     assert "leadqual promote leads" in missing.err
 
-    no_gate = "No gate compares the two champions yet"
-    first = run("promote", "leads", "--version", 1, "--registry", uri)
-    second = run("promote", "leads", "--registry", uri)
+    refused = run("promote", "leads", "--registry", uri)
+    assert refused.code == 3
+    for check in ("rule_stated: nobody has stated", "judged_leads: no judged leads", "--because"):
+        assert check in refused.err
+
+    forced = ("--force", "--because", "展示会のため")
+    first = run("promote", "leads", "--version", 1, *forced, "--json", "--registry", uri)
+    second = run("promote", "leads", *forced, "--registry", uri)
+    verdict = json.loads(first.out)
+    assert (verdict["result"], verdict["passed"], verdict["against"]) == ("forced", False, None)
     for done, version in ((first, 1), (second, 2)):
         assert done.code == 0
-        assert no_gate in done.err
+        assert "FAILED  rule_stated" in done.err
+        assert "forced, because: 展示会のため" in done.err
         assert f"leads version {version} is now the champion (sha256:" in done.err
     assert score("models:/leads@champion").code == 0
     assert "leads/2 sha256:" in (tmp_path / "s.csv").read_text(encoding="utf-8-sig")
 
     back = run("rollback", "leads", "--registry", uri)
     assert back.code == 0
-    assert no_gate in back.err
+    table = run("models", "leads", "--registry", uri).out
+    assert "Who became champion" in table
+    assert table.count("展示会のため") == 2
     found = json.loads(run("models", "leads", "--json", "--registry", uri).out)
     assert {v["version"]: v["aliases"] for v in found} == {"2": [], "1": ["champion"]}
+    assert {v["version"]: [line["how"] for line in v["reigns"]] for v in found} == {
+        "2": ["promote"],
+        "1": ["promote", "rollback"],
+    }
 
     again = run("rollback", "leads", "--registry", uri)
     assert again.code == 4
@@ -90,6 +105,9 @@ def test_models_are_listed_promoted_scored_with_and_rolled_back(uri, score, tmp_
         (("promote", "leads", "--version", "9"), 4, "no version 9 (there: 2, 1)"),
         (("promote", "leads", "--version", ""), 4, "no version"),
         (("promote",), 2, "name"),
+        (("promote", "leads", "--force"), 2, "--because TEXT"),
+        (("promote", "leads", "--because", "so"), 2, "--force"),
+        (("promote", "leads", "--force", "--because", " "), 2, "--because TEXT"),
         (("rollback",), 2, "name"),
         (("rollback", "見込み"), 4, "leadqual promote 見込み"),
     ],
@@ -125,7 +143,10 @@ def test_a_registry_that_cannot_be_used_ends_with_4(score, address, said):
 def test_a_registry_that_never_answers_ends_with_4():
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        done = run("models", "--registry", address)
+        started = time.monotonic()
+        for command in (("models",), ("promote", "leads"), ("rollback", "leads")):
+            done = run(*command, "--registry", address)
+        assert time.monotonic() - started < 3 * 4
     assert done.code == 4
     assert f"the registry at {address} cannot be used (timed out)" in done.err
 

@@ -117,7 +117,6 @@ def test_a_leak_is_allowed_only_with_who_and_why(tmp_path, left_out):
 
 RESERVED = {
     "split.account": "[split]\naccount = 'account_id'",
-    "gate": "[gate]\nmargin = 0.1",
 }
 
 
@@ -140,6 +139,9 @@ def test_a_reserved_key_is_refused_so_that_nobody_relies_on_it(tmp_path, key):
         ("[label]\nhorizon_days = 30.5", "valid integer, got 30.5"),
         ("[label]\nhorizon_days = '30'", "valid integer, got '30'"),
         ("[label]\nhorizon_days = true", "valid integer, got True"),
+        ("[gate]\nlog_loss_margin = -1", "gate.log_loss_margin: Input should be greater"),
+        ("[gate]\ncalibration_ratio = [1.1, 1.2]", "limits around 1, got [1.1, 1.2]"),
+        ("[gate]\nlog_loss_margins = 0.1", "did you mean log_loss_margin"),
         ("[rule]\ncapacity_per_week = 0", "rule.capacity_per_week: Input should be greater than 0"),
         ("[rule]\ncapacity_per_week = true", "valid integer, got True"),
         ("[snapshots]\nages_days = [-1]", "snapshots.ages_days.0: "),

@@ -11,7 +11,7 @@ from tests.factories import event, make_events
 from tests.worlds import PLAIN, World, learn_quickly, plain_world
 from training import leaks, simulator
 from training.config import AllowedLeak, Config, ConfigError, Leaks
-from training.leaks import GateRefused
+from training.gates import GateRefused
 from training.learning import STAGES, Stopwatch
 from training.scorer import LeadScorer
 from training.study import prepare

@@ -59,6 +59,12 @@ def two_versions(tmp_path, registry_of_two):
     return f"sqlite:///{tmp_path}/mlflow.db"
 
 
+def crowned(name, version=None, *, uri):
+    """Make a version (default: the challenger) the champion, as the gate does when it is passed."""
+    number, champion = registry.standing(name, version, uri=uri)
+    return registry.promote(name, number, instead_of=champion, uri=uri)
+
+
 def aliases(uri):
     return {found.version: found.aliases for found in registry.versions("leads", uri=uri)}
 
@@ -105,7 +111,7 @@ def test_promote_takes_the_challenger_and_rollback_goes_back_step_by_step(uri, a
     (first, _), (second, _) = artifacts
     for folder in (first, second, first):
         registry.register(folder, "leads", uri=uri)
-        registry.promote("leads", uri=uri)
+        crowned("leads", uri=uri)
     assert aliases(uri) == {"3": ("champion",), "2": (), "1": ()}
     assert registry.rollback("leads", uri=uri).version == "2"
     assert registry.rollback("leads", uri=uri).version == "1"
@@ -115,13 +121,40 @@ def test_promote_takes_the_challenger_and_rollback_goes_back_step_by_step(uri, a
 
 
 def test_promote_takes_a_version_by_number_and_leaves_the_challenger(two_versions):
-    assert registry.promote("leads", "1", uri=two_versions).aliases == ("champion",)
+    assert crowned("leads", "1", uri=two_versions).aliases == ("champion",)
     assert aliases(two_versions) == {"2": ("challenger",), "1": ("champion",)}
+
+
+def test_the_line_of_succession_says_who_became_champion_in_which_order(two_versions):
+    for version in ("1", "2", "2"):
+        crowned("leads", version, uri=two_versions)
+    registry.rollback("leads", note={"how": "rollback"}, uri=two_versions)
+    reigns = {v.version: v.reigns for v in registry.versions("leads", uri=two_versions)}
+    assert [line["number"] for line in reigns["1"]] == [1, 3]
+    assert [line["number"] for line in reigns["2"]] == [2]
+    assert reigns["1"][1]["how"] == "rollback"
+
+
+def test_nothing_moves_where_the_champion_is_another_than_was_compared_with(two_versions):
+    crowned("leads", "1", uri=two_versions)
+    with pytest.raises(RegistryError, match=r"version 1 now, it was none .* promote` again"):
+        registry.promote("leads", "2", instead_of=None, uri=two_versions)
+    assert aliases(two_versions) == {"2": ("challenger",), "1": ("champion",)}
+
+
+def test_who_moves_aliases_waits_for_another_and_gives_up(two_versions, monkeypatch):
+    monkeypatch.setattr(registry, "LOCK_SECONDS", 0.1)
+    with (
+        registry._locked(two_versions, "leads"),
+        pytest.raises(RegistryError, match="another process has been moving"),
+    ):
+        crowned("leads", "1", uri=two_versions)
+    assert crowned("leads", "1", uri=two_versions).aliases == ("champion",)
 
 
 def test_promoting_the_champion_again_does_not_forget_what_it_replaced(two_versions):
     for version in ("1", "2", "2"):
-        registry.promote("leads", version, uri=two_versions)
+        crowned("leads", version, uri=two_versions)
     assert registry.rollback("leads", uri=two_versions).version == "1"
 
 
@@ -129,7 +162,7 @@ def test_promoting_the_champion_again_does_not_forget_what_it_replaced(two_versi
     ("act", "said"),
     [
         (lambda uri: registry.versions("lead", uri=uri), r"no model lead \(there: leads\)"),
-        (lambda uri: registry.promote("leads", "7", uri=uri), r"no version 7 \(there: 2, 1\)"),
+        (lambda uri: crowned("leads", "7", uri=uri), r"no version 7 \(there: 2, 1\)"),
         (lambda uri: registry.rollback("leads", uri=uri), "leadqual promote leads"),
         (
             lambda uri: registry.open_model("models:/leads@champion", uri=uri),
@@ -147,7 +180,7 @@ def test_what_is_not_there_is_said_with_what_is_and_what_next(two_versions, act,
 
 
 def test_a_model_opens_by_folder_alias_and_version_with_the_same_scores(two_versions, artifacts):
-    registry.promote("leads", "1", uri=two_versions)
+    crowned("leads", "1", uri=two_versions)
     leads, as_of = small_leads(5, 40), np.full(40, AS_OF_US)
     (folder, first), (_, second) = artifacts
     opened = {

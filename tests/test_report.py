@@ -248,6 +248,7 @@ def summary(**changes):
 def test_a_rule_that_cannot_be_kept_is_said_first():
     promise = {"confidence": 0.9, "at_most_per_week": 4.0, "expected_per_week": 0.0}
     first = summary(
+        against_baselines={},
         rule__stated=True,
         rule__kind="capacity",
         rule__feasible=False,
@@ -260,17 +261,23 @@ def test_a_rule_that_cannot_be_kept_is_said_first():
     )
 
 
-def test_a_model_no_better_than_a_baseline_is_said_with_the_best_of_them():
+def test_a_model_no_better_than_a_baseline_opens_the_report_with_it():
+    found = plainly_learned().report["against_baselines"]
+    theirs = plainly_learned().report["test"]["baselines"]
     ours = plainly_learned().report["test"]["model"]["log_loss"]["value"]
-    line = "The model is not better than the baseline {} (log loss on the judged leads)."
-    better = {f"test__baselines__{name}__log_loss__value": ours + 0.1 for name in BASELINES}
-    assert not any("not better" in sentence for sentence in summary(**better))
-    equal = better | {"test__baselines__odoo__log_loss__value": ours}
-    assert line.format("odoo") in summary(**equal)
-    two = equal | {"test__baselines__recency__log_loss__value": ours - 0.1}
-    assert line.format("recency") in summary(**two)
-    unknown = dict.fromkeys(better)
-    assert not any("not better" in sentence for sentence in summary(**unknown))
+    best = min(theirs, key=lambda name: theirs[name]["log_loss"]["value"])
+    gap = ours - theirs[best]["log_loss"]["value"]
+    assert found["best"] == best
+    assert found["log_loss_difference"]["value"] == pytest.approx(gap, abs=1e-12)
+    assert found["better"] == (gap < 0)
+    worse = {"value": 0.01, "low": -0.002, "high": 0.022}
+    weak = {"best": "odoo", "better": False, "log_loss_difference": worse}
+    assert summary(against_baselines=weak)[0] == (
+        "The model is not better than the baseline odoo: its log loss on the judged leads is "
+        "higher by 0.0100 (-0.0020 to 0.0220). It is registered with --allow-weak only."
+    )
+    for fine in (weak | {"better": True}, {}):
+        assert not any("not better" in said for said in summary(against_baselines=fine))
 
 
 @pytest.mark.parametrize(("auc", "said"), [(0.9, False), (0.901, True), (None, False)])
@@ -283,7 +290,7 @@ def test_no_win_among_the_judged_is_said_unless_the_history_is_weak_anyway():
     line = "No win among the matured judged leads: the figures below cannot be given."
     assert line in summary(rows__test__won=0)
     assert line not in summary()
-    weak = summary(rows__test__won=0, weak=True, origins__wins_seen=7)
+    weak = summary(against_baselines={}, rows__test__won=0, weak=True, origins__wins_seen=7)
     assert line not in weak
     assert "Too little history to judge: 7 leads" in weak[1]
 

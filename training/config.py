@@ -147,6 +147,22 @@ class Leaks(_Section):
     as_of_now: tuple[str, ...] = ()
 
 
+class Gate(_Section):
+    """What a challenger must keep to become the champion."""
+
+    log_loss_margin: Annotated[float, Field(ge=0)] = 0.005
+    calibration_ratio: tuple[float, float] = (0.67, 1.5)
+    least_leads: Annotated[int, Field(strict=True, gt=0)] = 200
+    least_wins: Annotated[int, Field(strict=True, gt=0)] = 10
+
+    @model_validator(mode="after")
+    def _around_one(self) -> "Gate":
+        low, high = self.calibration_ratio
+        if not 0 <= low <= 1 <= high:
+            raise ValueError(f"calibration_ratio must be limits around 1, got [{low:g}, {high:g}]")
+        return self
+
+
 class Config(_Section):
     """A training run's configuration; every key has a default.
 
@@ -164,11 +180,11 @@ class Config(_Section):
     leaks: Leaks = Leaks()
     rule: RuleChoice = RuleChoice()
     split: Split = Split()
+    gate: Gate = Gate()
 
 
 NOT_YET = {
     "split.account": "accounts",
-    "gate": "the promotion gate",
 }
 """Reserved keys that this version does not act on: refused, so that nobody relies on them."""
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -10,6 +10,7 @@ from features.attributes import Attribute
 from features.catalogue import of_attribute
 from features.matrix import FeatureSpec
 from training.config import ConfigError, Leaks
+from training.gates import GateRefused
 from training.separation import Split, numbers
 from training.study import Study
 from training.suspects import EVENT_KINDS, MOST_LEADS, Evidence, Suspect, suspects
@@ -45,24 +46,6 @@ class Leak:
     def as_dict(self) -> dict[str, str]:
         """Return plain JSON values."""
         return asdict(self)
-
-
-class GateRefused(ValueError):
-    """A gate stops the run; the message names column, evidence, why and mend.
-
-    Attributes
-    ----------
-    report : dict
-        What ``report.json`` says of a run without a model.
-    """
-
-    def __init__(self, message: str, report: dict[str, Any]) -> None:
-        self.report = report
-        super().__init__(message)
-
-    def __reduce__(self) -> tuple[type, tuple[str, dict[str, Any]]]:
-        """Rebuild it when it is sent to another process."""
-        return GateRefused, (str(self), self.report)
 
 
 def find(study: Study) -> tuple[Leak, ...]:

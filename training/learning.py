@@ -3,7 +3,7 @@
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from sklearn.exceptions import ConvergenceWarning
@@ -14,9 +14,11 @@ from training import leaks
 from training.choosing import choose
 from training.config import Config
 from training.crm import Crm
+from training.judged_leads import JudgedLeads, judged_leads
 from training.judging import judge
 from training.labels import TooLittleHistory
 from training.origins import WINS_TO_JUDGE
+from training.promotion import absolute
 from training.report import content
 from training.scorer import LeadScorer
 from training.shipping import ship
@@ -36,11 +38,12 @@ STAGES = (
 
 @dataclass(frozen=True)
 class Learned:
-    """What a training run gives: the scorer that is shipped, the report, and the findings."""
+    """What a training run gives: the scorer that is shipped, the report, findings, judged leads."""
 
     scorer: LeadScorer
     report: dict[str, Any]
     findings: tuple[Finding, ...]
+    judged_leads: JudgedLeads
 
 
 def learn(
@@ -91,7 +94,13 @@ def _learn(study: Study, found: tuple[leaks.Leak, ...], clock: "Stopwatch") -> L
     clock.stop()
     report["seconds"] = dict(clock.seconds)
     scorer = replace(shipped.scorer, card=content.card(study, choice, report))
-    return Learned(scorer, report, (*study.crm.findings, *shipped.findings))
+    kept = judged_leads(study, judged)
+    checks = list(absolute(scorer, kept))
+    report["gate"] = {
+        "passed": all(check.passed for check in checks),
+        "checks": [asdict(check) for check in checks],
+    }
+    return Learned(scorer, report, (*study.crm.findings, *shipped.findings), kept)
 
 
 class Stopwatch:

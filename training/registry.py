@@ -1,22 +1,28 @@
 """The model registry: versions of an artifact under a name, and the aliases that point at them."""
 
+import fcntl
 import hashlib
+import json
+import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from training import tracking
-from training.tracking import ARTIFACT, DEFAULT_URI, RegistryError, connected
+from training.tracking import ARTIFACT, DEFAULT_URI, JUDGED, RegistryError, connected
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 
+    from training.judged_leads import JudgedLeads
     from training.scorer import LeadScorer
 
 __all__ = [
@@ -26,16 +32,23 @@ __all__ = [
     "Version",
     "check",
     "fetch",
+    "judged_leads",
+    "keep_verdict",
     "open_model",
     "promote",
     "register",
     "rollback",
+    "standing",
     "versions",
 ]
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 DIGEST_TAG = "leadqual.digest"
 PREVIOUS_TAG = "leadqual.previous_champion"
+RESULT_TAG, BECAUSE_TAG = "leadqual.gate.result", "leadqual.gate.because"
+SUCCESSION_TAG = "leadqual.succession."
+"""Tags of the model, numbered: which version became the champion, when, and why."""
+LOCK_SECONDS = 10.0
 KEPT_FOLDERS = 3
 """So many fetched versions of a name stay in a cache."""
 
@@ -55,6 +68,10 @@ class Version:
         ISO 8601, UTC.
     metrics : mapping of str to float
         As logged with it.
+    gate : str
+        What the gate said last: ``passed``, ``forced``, ``refused``, or empty.
+    reigns : tuple of mappings
+        Each time it became the champion: ``number``, ``at``, ``how``, ``result``, ``because``.
     """
 
     name: str
@@ -63,6 +80,8 @@ class Version:
     digest: str
     created: str
     metrics: Mapping[str, float] = field(default_factory=dict)
+    gate: str = ""
+    reigns: tuple[Mapping[str, Any], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -142,24 +161,56 @@ def versions(name: str | None = None, *, uri: str = DEFAULT_URI) -> tuple[Versio
         )
 
 
-def promote(name: str, version: str | None = None, *, uri: str = DEFAULT_URI) -> Version:
-    """Call a version ``champion`` (default: the challenger), and note in a tag what it replaces."""
+def standing(
+    name: str, version: str | None = None, *, uri: str = DEFAULT_URI
+) -> tuple[str, str | None]:
+    """Return the version that is meant (default: the challenger), and the present champion."""
     with connected(uri) as client:
         model = _model(client, name)
         number = _of_alias(model, CHALLENGER) if version is None else version
-        chosen = _numbered(client, model, number)
-        previous = _aliases(model).get(CHAMPION, number)
-        if previous != number:
-            client.set_model_version_tag(name, number, PREVIOUS_TAG, previous)
-        _point(client, name, CHAMPION, number)
-        if _aliases(model).get(CHALLENGER) == number:
+        return str(_numbered(client, model, number).version), _aliases(model).get(CHAMPION)
+
+
+def promote(
+    name: str,
+    version: str,
+    *,
+    instead_of: str | None,
+    note: Mapping[str, str] | None = None,
+    uri: str = DEFAULT_URI,
+) -> Version:
+    """Call a version ``champion``, and note in a tag what it replaces; the gate is not asked.
+
+    Parameters
+    ----------
+    instead_of : str or None
+        The champion that the decision rests on: where it is another by now, nothing is moved.
+    note : mapping
+        What the line of succession says beside version and number.
+    """
+    with _locked(uri, name), connected(uri) as client:
+        model = _model(client, name)
+        chosen = _numbered(client, model, version)
+        previous = _aliases(model).get(CHAMPION)
+        if previous != instead_of:
+            raise RegistryError(
+                f"the champion of {name} is version {previous} now, it was {instead_of or 'none'} "
+                f"when version {version} was compared with it: run `leadqual promote` again"
+            )
+        if previous not in {None, version}:
+            client.set_model_version_tag(name, version, PREVIOUS_TAG, previous)
+        _point(client, name, CHAMPION, version)
+        _succeed(client, model, version, note or {})
+        if _aliases(model).get(CHALLENGER) == version:
             client.delete_registered_model_alias(name, CHALLENGER)
         return _version(client, _model(client, name), chosen)
 
 
-def rollback(name: str, *, uri: str = DEFAULT_URI) -> Version:
+def rollback(
+    name: str, *, note: Mapping[str, str] | None = None, uri: str = DEFAULT_URI
+) -> Version:
     """Call that version ``champion`` again which the present one replaced."""
-    with connected(uri) as client:
+    with _locked(uri, name), connected(uri) as client:
         model = _model(client, name)
         present = _numbered(client, model, _of_alias(model, CHAMPION))
         previous = present.tags.get(PREVIOUS_TAG)
@@ -170,8 +221,34 @@ def rollback(name: str, *, uri: str = DEFAULT_URI) -> Version:
             )
         restored = _numbered(client, model, previous)
         _point(client, name, CHAMPION, previous)
+        _succeed(client, model, previous, note or {})
         client.delete_model_version_tag(name, present.version, PREVIOUS_TAG)
         return _version(client, _model(client, name), restored)
+
+
+def keep_verdict(
+    name: str, version: str, verdict: Mapping[str, Any], *, uri: str = DEFAULT_URI
+) -> None:
+    """Keep what the gate said: as ``gate/verdict.json`` of the run, and its result in tags."""
+    with connected(uri) as client:
+        found = _numbered(client, _model(client, name), version)
+        client.log_dict(str(found.run_id), dict(verdict), "gate/verdict.json")
+        client.set_model_version_tag(name, version, BECAUSE_TAG, verdict.get("because") or "")
+        client.set_model_version_tag(name, version, RESULT_TAG, verdict["result"])
+
+
+def judged_leads(
+    name: str, version: str, folder: Path, *, uri: str = DEFAULT_URI
+) -> "JudgedLeads | None":
+    """Bring the judged leads that were registered with a version; None where there are none."""
+    from training.judged_leads import JudgedLeads  # noqa: PLC0415  # it takes seconds
+
+    with connected(uri) as client:
+        run_id = _numbered(client, _model(client, name), version).run_id
+        if not run_id or JUDGED not in {item.path for item in client.list_artifacts(run_id)}:
+            return None
+        with tempfile.TemporaryDirectory(dir=folder) as staged:
+            return JudgedLeads.load(Path(client.download_artifacts(run_id, JUDGED, staged)))
 
 
 def fetch(text: str, cache: Path, *, uri: str = DEFAULT_URI) -> Fetched:
@@ -342,6 +419,42 @@ def _point(client: "MlflowClient", name: str, alias: str, version: str) -> None:
         )
 
 
+def _succeed(
+    client: "MlflowClient", model: "RegisteredModel", version: str, note: Mapping[str, str]
+) -> None:
+    """Write the next line of the succession, unless a run that broke off has written it."""
+    line = _succession(model)
+    if line and line[-1]["version"] == version:
+        return
+    entry = json.dumps({"version": version, **note}, ensure_ascii=False)
+    client.set_registered_model_tag(model.name, f"{SUCCESSION_TAG}{len(line) + 1:05}", entry)
+
+
+def _succession(model: "RegisteredModel") -> list[dict[str, Any]]:
+    numbered = sorted(item for item in model.tags.items() if item[0].startswith(SUCCESSION_TAG))
+    return [{"number": at, **json.loads(text)} for at, (_, text) in enumerate(numbered, 1)]
+
+
+@contextmanager
+def _locked(uri: str, name: str) -> Iterator[None]:
+    """Let one process of this machine at a time move a model's aliases; a kill frees the lock."""
+    key = hashlib.sha256(f"{uri} {name}".encode()).hexdigest()[:16]
+    with (Path(tempfile.gettempdir()) / f"leadqual-{os.getuid()}-{key}.lock").open("a") as file:
+        give_up = time.monotonic() + LOCK_SECONDS
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as error:
+                if time.monotonic() > give_up:
+                    raise RegistryError(
+                        f"another process has been moving the aliases of {name} for "
+                        f"{LOCK_SECONDS:.0f} s: wait for it, then try again"
+                    ) from error
+                time.sleep(0.05)
+        yield
+
+
 def _version(client: "MlflowClient", model: "RegisteredModel", found: "ModelVersion") -> Version:
     version = str(found.version)
     return Version(
@@ -351,6 +464,8 @@ def _version(client: "MlflowClient", model: "RegisteredModel", found: "ModelVers
         found.tags.get(DIGEST_TAG, ""),
         datetime.fromtimestamp(found.creation_timestamp / 1000, UTC).isoformat(timespec="seconds"),
         client.get_run(found.run_id).data.metrics if found.run_id else {},
+        found.tags.get(RESULT_TAG, ""),
+        tuple(line for line in _succession(model) if line["version"] == version),
     )
 
 

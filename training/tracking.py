@@ -20,6 +20,8 @@ ARTIFACT = "leadqual"
 """The folder of the artifact inside the MLflow model."""
 
 REPORTS = ("report.html", "report.json")
+JUDGED = "judged"
+"""The folder of the judged leads (`training.judged_leads`)."""
 PACKAGES = (
     "leadqual",
     "mlflow",
@@ -35,12 +37,13 @@ PACKAGES = (
 """What the pyfunc needs, where it is installed."""
 
 CONNECT_SECONDS = 3
+ANSWER_SECONDS = 2
 _SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_CONFIGURE_LOGGING": "false",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_SKIP_PIP_REQUIREMENTS_CHECK": "true",
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",  # a second try would take as long again
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "0",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": str(CONNECT_SECONDS),
 }
@@ -69,6 +72,8 @@ def connected(uri: str, *, create: bool = False) -> Iterator["MlflowClient"]:
     MLflow's global address is `uri` inside: parts of MLflow look it up there, whatever they are
     told. An embedded database is only made with `create`.
     """
+    if uri.startswith("http"):
+        _knock(uri)
     flow = mlflow()
     from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415
 
@@ -77,10 +82,7 @@ def connected(uri: str, *, create: bool = False) -> Iterator["MlflowClient"]:
         with _global_address(uri):
             yield flow.MlflowClient(uri, registry_uri=uri)
     except (flow.exceptions.MlflowException, SQLAlchemyError, OSError) as error:
-        raise RegistryError(
-            f"the registry at {without_password(uri)} cannot be used ({_reason(error)}): "
-            "check that it runs and that MLFLOW_TRACKING_URI names it"
-        ) from error
+        raise _unusable(uri, _reason(error)) from error
     except ModuleNotFoundError as error:
         raise RegistryError(
             f"{without_password(uri)} needs a driver: pip install {error.name}"
@@ -125,6 +127,8 @@ def log_run(
         for report in REPORTS:
             if (folder / report).exists():
                 flow.log_artifact(str(folder / report))
+        if (folder / JUDGED).is_dir():
+            flow.log_artifacts(str(folder / JUDGED), JUDGED)
         logged = flow.pyfunc.log_model(
             name=ARTIFACT,
             python_model=str(Path(__file__).with_name("pyfunc_model.py")),
@@ -134,6 +138,31 @@ def log_run(
         )
         flow.log_metrics(dict(metrics), model_id=logged.model_id)
     return run.info.run_id, logged.model_id
+
+
+def _knock(uri: str) -> None:
+    """Ask a server for anything at all, before the seconds that MLflow's import takes."""
+    from http.client import HTTPConnection, HTTPException, HTTPSConnection  # noqa: PLC0415
+    from urllib.parse import urlsplit  # noqa: PLC0415
+
+    place = urlsplit(uri)
+    kind = HTTPSConnection if place.scheme == "https" else HTTPConnection
+    try:
+        server = kind(place.hostname or "", place.port, timeout=ANSWER_SECONDS)
+        try:
+            server.request("GET", f"{place.path.rstrip('/')}/health")
+            server.getresponse()
+        finally:
+            server.close()
+    except (OSError, HTTPException, ValueError) as error:
+        raise _unusable(uri, _reason(error)) from error
+
+
+def _unusable(uri: str, why: str) -> RegistryError:
+    return RegistryError(
+        f"the registry at {without_password(uri)} cannot be used ({why}): "
+        "check that it runs and that MLFLOW_TRACKING_URI names it"
+    )
 
 
 def _probe(uri: str, create: bool) -> None:

@@ -42,7 +42,11 @@ def train(
         str | None, typer.Option("--register", help="Register the model under this name.")
     ] = None,
     allow_weak: Annotated[
-        bool, typer.Option("--allow-weak", help="Train on too little history to judge.")
+        bool,
+        typer.Option(
+            "--allow-weak",
+            help="Train on too little history; register what no baseline loses to.",
+        ),
     ] = False,
     timezone: Timezone = None,
     reject_file: RejectFile = None,
@@ -56,7 +60,7 @@ def train(
     """
     from features.output_place import check_folder, writing
     from training import inputs, report
-    from training.leaks import GateRefused
+    from training.gates import GateRefused
     from training.learning import STAGES, Stopwatch, learn
     from training.registry import check as check_registry
 
@@ -94,6 +98,8 @@ def train(
         with writing(output):
             scorer = learned.scorer.save(output)
             report.write(learned.report, output)
+            if register is not None:
+                learned.judged_leads.save(output)
     say_until(until, crm.until_us, undated=settings.split.undated)
     terminal.findings(learned.findings)
     report.show(learned.report)
@@ -102,6 +108,7 @@ def train(
     )
     version = None
     if register is not None:
+        _refuse_weak(learned.report, register, output, allow_weak=allow_weak)
         version = _register(output, register, registry, learned.report, settings)
     if as_json:
         terminal.answer(
@@ -151,6 +158,20 @@ def snapshots(
     finally:
         staged.unlink(missing_ok=True)
     terminal.say(f"wrote {output}: {table.num_rows:,} snapshots, {table.num_columns} columns")
+
+
+def _refuse_weak(report: dict[str, Any], name: str, output: Path, *, allow_weak: bool) -> None:
+    from training.gates import GateRefused
+
+    against = report["against_baselines"]
+    if against.get("better", False) or allow_weak:
+        return
+    best = against.get("best")
+    why = f"better than the baseline {best}" if best else "judged on any win"
+    raise GateRefused(
+        f"{name} is not registered: the model in {output} is not {why}; read {output}/report.html, "
+        "or register it all the same with --allow-weak"
+    )
 
 
 def _register(

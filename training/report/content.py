@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from features.history import DAY_US
 from features.moments import iso
-from training import evaluation, handoff
+from training import evaluation, handoff, promotion
 from training.choosing import Choice, evidence
 from training.evidence import Evidence
 from training.judging import Judged
@@ -59,6 +59,7 @@ def describe(
         "calibration": asdict(shipped.scorer.calibration) | {"judged": asdict(choice.calibration)},
         "test": _describe_test(study, judged),
         "exposure": _exposure(study, judged).as_dict(),
+        "against_baselines": _against_baselines(study, judged),
         "rule": {
             **rule.as_dict(),
             "curve": Evidence.from_dict(shipped.scorer.reference["evidence"]).curve(),
@@ -90,6 +91,7 @@ def card(study: Study, choice: Choice, report: dict[str, Any]) -> Card:
 
 def _summary(report: dict[str, Any]) -> Iterator[str]:
     """Give the sentences that a report opens with: what cannot be promised comes first."""
+    yield from _about_baselines(report["against_baselines"])
     yield promise(report["rule"])
     yield from _about_order(report["data"])
     yield from _about_judging(report)
@@ -144,12 +146,17 @@ def _about_judging(report: dict[str, Any]) -> Iterator[str]:
         )
 
 
+def _about_baselines(found: dict[str, Any]) -> Iterator[str]:
+    if found.get("better") is False:
+        gap = found["log_loss_difference"]
+        yield (
+            f"The model is not better than the baseline {found['best']}: its log loss on the "
+            f"judged leads is higher by {gap['value']:.4f} ({gap['low']:.4f} to "
+            f"{gap['high']:.4f}). It is registered with --allow-weak only."
+        )
+
+
 def _about_figures(test: dict[str, Any]) -> Iterator[str]:
-    loss = {name: found["log_loss"]["value"] for name, found in test["baselines"].items()}
-    known = {name: value for name, value in loss.items() if value is not None}
-    best = min(known, key=lambda name: known[name], default="")
-    if best and known[best] <= test["model"]["log_loss"]["value"]:
-        yield f"The model is not better than the baseline {best} (log loss on the judged leads)."
     auc = test["model"]["auc"]["value"]
     if auc is not None and auc > LEAK_AUC:
         yield (
@@ -282,6 +289,18 @@ def _describe_test(study: Study, judged: Judged) -> dict[str, Any]:
             for b in evaluation.reliability(judged.model[head], study.at_until.won[row[head]])
         ],
     }
+
+
+def _against_baselines(study: Study, judged: Judged) -> dict[str, Any]:
+    """Set the model against the best baseline, on the same rows; empty where none can be judged."""
+    head = study.at_until.matured[judged.row] & study.headline[judged.row]
+    rows = judged.row[head]
+    won = study.at_until.won[rows]
+    if not won.any() or not judged.baselines:
+        return {}
+    beside = {name: p[head] for name, p in judged.baselines.items()}
+    best, gap = promotion.against_baselines(judged.model[head], won, beside, study.seed)
+    return {"best": best, "log_loss_difference": gap.as_dict(), "better": gap.value < 0}
 
 
 def _replayed(study: Study, choice: Choice, judged: Judged) -> dict[str, Any]:

@@ -1,0 +1,225 @@
+"""The gate: each check on both sides of its limit, what it compares, and what is kept of it."""
+
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from tests.scorers import AS_OF_US, EPOCH_US, SPEC, small_scorer
+from tests.worlds import plain_world, plainly_learned
+from training import promotion
+from training.config import Gate
+from training.judged_leads import AS_OF, BASELINE, SCORE, WON, JudgedLeads
+from training.promotion import Check, Verdict
+
+TIME = pa.timestamp("us", "UTC")
+DAY_US = 86_400_000_000
+LEADS = 400
+
+
+def make_evidence(score, won, as_of_us=AS_OF_US, base_rate=0.5) -> JudgedLeads:
+    """Judged leads `L-0`, `L-1` …, of which those with an even number have inquired a day before.
+
+    >>> len(make_evidence([0.5], [1.0]))
+    1
+    """
+    n = len(score)
+    ids = [f"L-{k}" for k in range(n)]
+    leads = {
+        "lead_id": pa.array(ids, pa.string()),
+        "created_at": pa.array([EPOCH_US] * n, TIME),
+        "employees": pa.array([10 * k for k in range(n)], pa.int64()),
+        AS_OF: pa.array(np.broadcast_to(as_of_us, n).astype(np.int64)).cast(TIME),
+        WON: pa.array(won, pa.float64()),
+        SCORE: pa.array(score, pa.float64()),
+        f"{BASELINE}base_rate": pa.array([base_rate] * n, pa.float64()),
+    }
+    keen = ids[::2]
+    events = {
+        "lead_id": pa.array(keen, pa.string()),
+        "occurred_at": pa.array([AS_OF_US - DAY_US] * len(keen), TIME),
+        "event_type": pa.array(["inquiry"] * len(keen), pa.string()),
+    }
+    return JudgedLeads(pa.table(leads), pa.table(events))
+
+
+HALF_WON = np.tile([1.0, 0.0], LEADS // 2)
+GOOD = np.where(HALF_WON > 0, 0.8, 0.2)
+
+
+@cache
+def scorer(seed=1, **card):
+    made = small_scorer(seed)
+    rule = replace(made.rule, stated=True)
+    return replace(made, rule=rule, card=replace(made.card, **card))
+
+
+def failed(checks):
+    return {check.name for check in checks if not check.passed}
+
+
+def test_a_calibrated_model_with_a_stated_rule_passes_alone():
+    checks = list(promotion.absolute(scorer(), make_evidence(GOOD, HALF_WON)))
+    assert [check.name for check in checks] == [
+        "rule_stated", "rule_feasible", "calibration", "baselines",
+    ]  # fmt: skip
+    assert failed(checks) == set()
+
+
+def test_each_absolute_check_fails_by_name():
+    plain, kept = scorer(), make_evidence(GOOD, HALF_WON)
+    unstated = replace(plain, rule=replace(plain.rule, stated=False))
+    infeasible = replace(plain, rule=replace(plain.rule, feasible=False))
+    assert failed(promotion.absolute(unstated, kept)) == {"rule_stated"}
+    assert failed(promotion.absolute(infeasible, kept)) == {"rule_feasible"}
+    assert failed(promotion.absolute(plain, None)) == {"judged_leads"}
+    upside_down = make_evidence(1 - GOOD, HALF_WON)
+    assert failed(promotion.absolute(plain, upside_down)) == {"baselines"}
+    no_win = make_evidence(GOOD, np.zeros(LEADS))
+    assert failed(promotion.absolute(plain, no_win)) == {"calibration", "baselines"}
+
+
+@pytest.mark.parametrize(
+    ("level", "passes"), [(0.68, True), (0.66, False), (1.49, True), (1.51, False)]
+)
+def test_the_calibration_ratio_has_limits_on_both_sides(level, passes):
+    check = promotion._calibrated(np.full(LEADS, 0.5 * level), HALF_WON, Gate())
+    assert check.passed is passes
+    assert f"{level:.2f}" in check.detail
+
+
+def test_scores_by_chance_are_not_better_than_the_base_rate():
+    rng = np.random.default_rng(3)
+    score = np.clip(0.5 + 0.02 * rng.standard_normal(LEADS), 0.01, 0.99)
+    check = promotion._better(score, HALF_WON, {"base_rate": np.full(LEADS, 0.5)})
+    assert not check.passed
+
+
+@pytest.mark.parametrize(
+    ("worse", "passes"), [(0.001, True), (0.003, True), (0.006, False), (-0.1, True)]
+)
+def test_the_challenger_may_be_worse_by_less_than_the_margin(worse, passes):
+    theirs = GOOD
+    ours = np.where(HALF_WON > 0, 0.8 * np.exp(-worse), 1 - 0.8 * np.exp(-worse))
+    check = promotion._non_inferior(ours, theirs, HALF_WON, Gate())
+    assert check.passed is passes
+    assert f"{worse:+.4f}" in check.detail
+
+
+def test_a_difference_that_is_not_certain_does_not_pass():
+    """Better on half of the leads and worse by as much on the others: 0 on average, ± 0.017."""
+    right = np.where(np.arange(LEADS) % 4 < 2, 0.95, 0.8 * 0.8 / 0.95)
+    check = promotion._non_inferior(
+        np.where(HALF_WON > 0, right, 1 - right), GOOD, HALF_WON, Gate()
+    )
+    assert "0.0000 (" in check.detail
+    assert not check.passed
+
+
+def test_too_few_common_rows_are_said_and_fail():
+    theirs = np.where(np.arange(LEADS) < 199, GOOD, np.nan)
+    check = promotion._non_inferior(GOOD, theirs, HALF_WON, Gate())
+    assert not check.passed
+    assert "only 199 leads with 100 wins" in check.detail
+    unknown = np.where(np.arange(LEADS) < 200, HALF_WON, np.nan)
+    assert promotion._non_inferior(GOOD, GOOD, unknown, Gate()).passed
+
+
+def test_the_champion_is_compared_by_scores_of_leads_it_has_not_learned_from():
+    """Its trained_until is 2026-02-01: later moments it scores itself, others were kept or not."""
+    late = AS_OF_US + 10 * DAY_US
+    kept = make_evidence([0.5] * 3, [1, 0, 1], [AS_OF_US, AS_OF_US, late])
+    before = make_evidence([0.25], [1])
+    found = promotion.out_of_time(kept, scorer(), before)
+    expected = scorer().score(kept.raw, kept.as_of_us).score
+    assert found[0] == 0.25
+    assert np.isnan(found[1])
+    assert found[2] == expected[2]
+    assert np.isnan(promotion.out_of_time(kept, scorer(), None)[:2]).all()
+
+
+def test_another_horizon_or_vocabulary_is_not_compatible():
+    ours, kept = scorer(), make_evidence(GOOD, HALF_WON)
+    other = replace(ours, card=replace(ours.card, horizon_days=30))
+    checks = list(promotion.comparison(ours, kept, other, kept))
+    assert failed(checks) == {"schema", "log_loss"}
+    assert "the horizon is 90 days, the champion's 30" in checks[0].detail
+    more = replace(SPEC, types=(*SPEC.types, "demo"), attributes=SPEC.attributes[:2])
+    wider = replace(ours, spec=more)
+    assert "event types that only the champion knows: demo" in promotion._schema(ours, wider).detail
+    assert "attributes that only the champion knows: indu" in promotion._schema(wider, ours).detail
+    narrower = replace(ours, spec=replace(SPEC, types=SPEC.types[:2]))
+    assert promotion._schema(ours, narrower).passed
+
+
+def test_the_leads_that_change_their_decision_are_shown_both_ways():
+    kept, now, was = make_evidence(GOOD, HALF_WON), scorer(1), scorer(1)
+    score = now.score(kept.raw, kept.as_of_us).score
+    low, high = np.quantile(score, [0.5, 0.9])
+    easy = replace(now, rule=replace(now.rule, threshold=low, grades=(1.0, low, 0.0)))
+    hard = replace(was, rule=replace(was.rule, threshold=high, grades=(1.0, high, 0.0)))
+    found = promotion.churn(kept, easy, hard)
+    changed = int(((score >= low) & (score < high)).sum())
+    assert found["handed_off_newly"]["leads"] == changed > 10
+    assert found["handed_off_no_more"] == {"leads": 0, "examples": []}
+    assert len(found["handed_off_newly"]["examples"]) == 10
+    example = found["handed_off_newly"]["examples"][0]
+    assert example["challenger"]["decision"] == "hand_off"
+    assert example["champion"]["decision"] == "nurture"
+    back = promotion.churn(kept, hard, easy)
+    assert back["handed_off_no_more"]["leads"] == changed
+
+
+def verdict(*checks, because=None):
+    return Verdict("leads", "2", "1", checks, {}, "2026-02-01T00:00:00Z", because)
+
+
+def test_force_overrides_a_check_with_a_reason_and_never_a_broken_artifact():
+    passed, weak = Check("calibration", True, "fine"), Check("log_loss", False, "worse")
+    broken = Check("smoke", False, "digest")
+    assert verdict(passed).result == "passed"
+    assert verdict(passed, weak).result == "refused"
+    assert verdict(passed, weak, because="a fair is on").result == "forced"
+    assert verdict(broken, because="a fair is on").result == "refused"
+    said = promotion.refusal(verdict(passed, weak))
+    assert "log_loss: worse" in said
+    assert "calibration" not in said
+    assert "--force --because TEXT" in said
+
+
+def test_judged_leads_come_back_from_its_folder(tmp_path):
+    kept = make_evidence(GOOD, np.where(np.arange(LEADS) < 5, np.nan, HALF_WON))
+    kept.save(tmp_path)
+    kept.save(tmp_path)
+    found = JudgedLeads.load(tmp_path / "judged")
+    assert found.lead_id == kept.lead_id
+    assert found.as_of_us.tolist() == kept.as_of_us.tolist()
+    np.testing.assert_array_equal(found.won, kept.won)
+    np.testing.assert_array_equal(
+        scorer().score(found.raw, found.as_of_us).score,
+        scorer().score(kept.raw, kept.as_of_us).score,
+    )
+
+
+def test_what_a_training_run_keeps_scores_as_its_tables_do_and_knows_nothing_later():
+    learned, crm = plainly_learned(), plain_world().crm
+    kept = learned.judged_leads
+    assert len(kept) == len(set(kept.lead_id)) > 50
+    assert 0 < np.nansum(kept.won) < len(kept)
+    assert (kept.events["recorded_at"].cast(pa.int64()).to_numpy() <= max(kept.as_of_us)).all()
+    place = {lead: row for row, lead in enumerate(crm.table["lead_id"].to_pylist())}
+    rows = np.array([place[lead] for lead in kept.lead_id])
+    as_of = np.zeros(len(crm.leads), np.int64)
+    as_of[rows] = kept.as_of_us
+    np.testing.assert_array_equal(
+        learned.scorer.score(kept.raw, kept.as_of_us).score,
+        learned.scorer.score(crm.leads, as_of).score[rows],
+    )
+    told = ~np.isnan(kept.won)
+    loss = promotion.losses(kept.score[told], kept.won[told]).mean()
+    assert learned.report["test"]["model"]["log_loss"]["value"] == pytest.approx(loss, abs=1e-12)
+    checks = {check["name"]: check["passed"] for check in learned.report["gate"]["checks"]}
+    assert checks["rule_stated"] is False
+    assert learned.report["gate"]["passed"] is False
