@@ -101,7 +101,8 @@ def test_train_writes_the_artifact_and_the_keys_programs_rely_on(model):
         "stated", "kind", "threshold", "promise", "feasible", "expected_share",
     }  # fmt: skip
     assert report["rule"]["stated"] is False
-    assert report["summary"][0].startswith("No hand-off rule is stated")
+    told = [line for line in report["summary"] if not line.startswith("The model is not better")]
+    assert told[0].startswith("No hand-off rule is stated")
     assert report["rows"].keys() == {"train", "calibrate", "test"}
     assert {"read", "snapshots", "refit on everything"} <= report["seconds"].keys()
 
@@ -171,8 +172,13 @@ def test_register_promote_score_by_alias_and_roll_back(world, model, tmp_path, c
             tmp_path / number, "--allow-weak", "--register", "leads", *registry,
         )  # fmt: skip
         assert done == 0
-        assert run("promote", "leads", *registry) == 0
-    assert "No gate" in capsys.readouterr().err
+        promoted = run("promote", "leads", *registry)
+        told = capsys.readouterr().err
+        if promoted != 0:  # the gate refuses a small world's model by name, and may be overruled
+            assert promoted == 3
+            assert "checks failed" in told
+            forced = ("--force", "--because", "a test world")
+            assert run("promote", "leads", *forced, *registry) == 0
     assert run("rollback", "leads", *registry) == 0
     assert run("models", "leads", *registry, "--json") == 0
     found = {v["version"]: v for v in json.loads(capsys.readouterr().out)}

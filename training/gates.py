@@ -8,14 +8,14 @@ class GateRefused(ValueError):
 
     Attributes
     ----------
-    report : dict or None
-        What ``report.json`` says of a run that was stopped before there was a model.
+    report : dict
+        What ``report.json`` says of a run that was stopped before there was a model, else empty.
     """
 
     def __init__(self, message: str, report: dict[str, Any] | None = None) -> None:
-        self.report = report
+        self.report = report or {}
         super().__init__(message)
 
-    def __reduce__(self) -> tuple[type, tuple[str, dict[str, Any] | None]]:
+    def __reduce__(self) -> tuple[type, tuple[str, dict[str, Any]]]:
         """Rebuild it when it is sent to another process."""
         return GateRefused, (str(self), self.report)

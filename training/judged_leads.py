@@ -123,13 +123,14 @@ def _events(study: Study, lead: Int64, as_of_us: Int64) -> pa.Table:
     runs = list(_known_events(study, lead, as_of_us))
     row = np.concatenate([np.empty(0, np.int64), *runs])
     owner = np.repeat(lead, [len(run) for run in runs])
+    value = history.value[row] if len(history.value) else np.full(len(row), np.nan)
     return pa.table(
         {
             "lead_id": study.crm.table["lead_id"].take(pa.array(owner)),
             "occurred_at": pa.array(history.occurred_us[row]).cast(_TIME),
             "event_type": _named(history.types, history.type_code[row]),
             "channel": _named(history.channels, history.channel_code[row]),
-            "value": pa.array(history.value[row].astype(np.float64), from_pandas=True),
+            "value": pa.array(value.astype(np.float64), from_pandas=True),
             "recorded_at": pa.array(history.known_us[row]).cast(_TIME),
         }
     )

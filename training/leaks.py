@@ -138,7 +138,7 @@ def _features(study: Study, spec: FeatureSpec) -> Iterator[Suspect]:
             yield Suspect(
                 name,
                 "too_good",
-                f"alone it tells who is won among later leads with an AUC of {auc.value:.3f} (at "
+                f"alone it tells who is won among other leads with an AUC of {auc.value:.3f} (at "
                 f"least {auc.low:.3f}, bar {FEATURE_AUC})",
                 "no single thing that a lead does is that sure: it was written after the outcome",
                 f'leave the events behind it out, or add "{name}" to [features] exclude',

@@ -135,6 +135,7 @@ def judge(name: str, version: str, champion: str | None, *, uri: str, at: str) -
         kept = registry.judged_leads(name, version, cache, uri=uri)
         checks = [_smoke(challenger, kept), *absolute(challenger, kept)]
         if against is None:
+            checks.append(_stated(challenger.rule))
             return Verdict(name, version, None, tuple(checks), {}, at)
         try:
             present = registry.open_model(f"models:/{name}/{against}", uri=uri, cache=cache)
@@ -150,7 +151,6 @@ def judge(name: str, version: str, champion: str | None, *, uri: str, at: str) -
 def absolute(scorer: "LeadScorer", kept: "JudgedLeads | None") -> Iterator[Check]:
     """Ask what a model must keep whether there is a champion or not."""
     gate = gate_of(scorer)
-    yield _stated(scorer.rule)
     yield _feasible(scorer.rule)
     if kept is None:
         yield Check(
@@ -171,6 +171,7 @@ def comparison(
 ) -> Iterator[Check]:
     """Set a challenger against the champion: schema, then log loss on the same rows."""
     schema = _schema(challenger, champion)
+    yield _stated(challenger.rule, champion.rule)
     yield schema
     if challenger.card.horizon_days != champion.card.horizon_days:
         yield Check("log_loss", False, "not comparable: the two answer different questions")
@@ -184,8 +185,8 @@ def out_of_time(
 ) -> Float64:
     """Give the champion's scores of judged leads it cannot have learned from; NaN for the others.
 
-    After ``trained_until`` the shipped champion has seen nothing; of leads before, its recipe's own
-    out-of-time score of the same lead at the same moment is taken, where it was kept.
+    Leads created after ``trained_until`` the shipped champion has not seen; of those before, its
+    recipe's own out-of-time score of the same lead at the same moment is taken, where it was kept.
     """
     stored: dict[tuple[str, int], float] = {}
     if before is not None:
@@ -194,7 +195,7 @@ def out_of_time(
     keys = zip(kept.lead_id, kept.as_of_us.tolist(), strict=True)
     found = np.array([stored.get(key, np.nan) for key in keys], np.float64)
     until = np.datetime64(champion.card.trained_until.removesuffix("Z").removesuffix("+00:00"))
-    later = kept.as_of_us > until.astype("datetime64[us]").astype(np.int64)
+    later = kept.raw.created_us > until.astype("datetime64[us]").astype(np.int64)
     return np.where(later, champion.score(kept.raw, kept.as_of_us).score, found)
 
 
@@ -265,10 +266,14 @@ def _smoke(scorer: "LeadScorer", kept: "JudgedLeads | None") -> Check:
     )
 
 
-def _stated(rule: Rule) -> Check:
-    said = rule.kind if rule.stated else ""
+def _stated(rule: Rule, champion: Rule | None = None) -> Check:
+    """Ask for a stated rule; only where the champion's was stated, one must be."""
+    if rule.stated:
+        return Check("rule_stated", True, rule.kind)
     mend = "nobody has stated a hand-off rule: write one under [rule] and retrain"
-    return Check("rule_stated", rule.stated, said or mend)
+    if champion is None or not champion.stated:
+        return Check("rule_stated", True, f"asked for, since {mend}, or use `leadqual rule`")
+    return Check("rule_stated", False, f"the champion's rule is stated, but here {mend}")
 
 
 def _feasible(rule: Rule) -> Check:

@@ -13,13 +13,13 @@ Bool = npt.NDArray[np.bool_]
 
 LEAST_OF_A_KIND = 20
 """Fewer judged winners, or fewer others, say nothing of a column."""
-NUMBER_BINS, STRATA, SMOOTHING = 20, 5, 10.0
+NUMBER_BINS, STRATA, SMOOTHING = 20, 20, 10.0
 Z_ONE_SIDED = 1.645
 
 
 @dataclass(frozen=True)
 class Auc:
-    """An AUC on later leads and its lower 95 % bound (one-sided); NaN with too few of a kind."""
+    """An AUC on other leads and its lower 95 % bound (one-sided); NaN with too few of a kind."""
 
     value: float
     low: float
@@ -27,13 +27,13 @@ class Auc:
 
 @dataclass(frozen=True)
 class Split:
-    """Leads in order of time: half the winners to learn a column's levels, half to judge it.
+    """Leads in order of time: every second of a kind to learn a column's levels, others to judge.
 
     Attributes
     ----------
     won : bool [n]
     fit, judge : int64
-        Rows of the earlier and of the later leads, both in order of time.
+        Rows of both halves, in order of time.
     """
 
     won: Bool
@@ -42,20 +42,20 @@ class Split:
 
     @classmethod
     def of(cls, won: Bool, order: Int64) -> "Split":
-        """Split where half the winners have come; `order` are the rows by time.
+        """Take every second winner, and every second of the others; `order` are the rows by time.
 
         >>> split = Split.of(np.array([True, False, False, True]), np.array([3, 2, 1, 0]))
         >>> split.fit.tolist(), split.judge.tolist()
-        ([3], [2, 1, 0])
+        ([3, 2], [1, 0])
         """
-        wins = np.cumsum(won[order])
-        cut = int(np.searchsorted(wins, wins[-1] / 2)) + 1 if len(wins) else 0
-        return cls(won, order[:cut], order[cut:])
+        kind = won[order]
+        fit = np.where(kind, np.cumsum(kind), np.cumsum(~kind)) % 2 == 1
+        return cls(won, order[fit], order[~fit])
 
     def auc(self, codes: npt.NDArray[Any]) -> Auc:
-        """Judge a column of codes: each code's share of winners is learned from earlier leads.
+        """Judge a column of codes: each code's share of winners is learned from the one half.
 
-        Pairs are formed within a fifth of the later leads only, so that a column which tells the
+        Pairs are formed within a twentieth of the other half only, so that a column which tells the
         date tells nothing. Bound after Hanley and McNeil (1982, doi
         10.1148/radiology.143.1.7063747), with one winner more that is ranked by chance.
         """

@@ -43,7 +43,7 @@ def backtest(
     registry: Registry = DEFAULT_URI,
     as_json: AsJson = False,
 ) -> None:
-    """Score past leads at past moments, and set decisions against what came.
+    """Set past decisions against what came.
 
     Every moment is judged by what was known then. Without --config, tables and snapshots are read
     as the model's own configuration says; the horizon is always the model's.
