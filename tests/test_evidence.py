@@ -148,3 +148,15 @@ def test_no_leads_are_no_evidence():
     assert nothing.curve() == []
     assert not nothing.fix(precision(0.1)).feasible
     assert nothing.fix(RuleChoice(kind="value", value=10.0, cost=1.0)).expected_share == 0
+
+
+def test_the_bottom_is_marked_only_where_it_surely_wins_less_than_half_as_often():
+    score, lead = np.arange(500) / 500, np.arange(500)
+    day = np.zeros(500, np.int64)
+    marked = []
+    for won in (score > 0.7, score < 0.3, lead % 3 == 0):
+        evidence = Evidence.of(lead, day, score, won.astype(np.float64), WEEKS)
+        marked.append(evidence.fix(RuleChoice()).deprioritise_below)
+    assert marked == [pytest.approx(0.2), 0.0, 0.0]
+    few = Evidence.of(lead[:5], day[:5], score[::100], np.ones(5), WEEKS)
+    assert few.fix(RuleChoice()).deprioritise_below == 0.0

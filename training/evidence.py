@@ -1,7 +1,7 @@
 """What hand-off rules are fixed from: out-of-time scores of leads, and what came of them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -18,6 +18,7 @@ Int64 = npt.NDArray[np.int64]
 Float64 = npt.NDArray[np.float64]
 
 CONFIDENCE = 0.95
+BOTTOM_SHARE = 0.2
 POINTS = 20
 """Of the curve of what one more lead per week brings."""
 
@@ -87,6 +88,27 @@ class Evidence:
 
     def fix(self, stated: RuleChoice) -> Rule:
         """Fix the rule that is stated; the best fifth where none is."""
+        return self._deprioritised(self._fixed(stated))
+
+    def _deprioritised(self, rule: Rule) -> Rule:
+        """Mark the bottom fifth where it surely wins less than half as often as all leads do.
+
+        Surely is Clopper and Pearson's upper bound, 95 %. Without that evidence nothing is marked.
+        """
+        known, won = self.crossed(0.0)
+        if not known or not won:
+            return rule
+        edge = float(np.quantile(self.best, BOTTOM_SHARE, method="higher"))
+        edge = min(edge, rule.grades[2])
+        above, won_above = self.crossed(edge)
+        bottom, won_bottom = known - above, max(won - won_above, 0)
+        if bottom <= 0:
+            return rule
+        at_most = float(beta.ppf(CONFIDENCE, won_bottom + 1, max(bottom - won_bottom, 1)))
+        surely = at_most < won / known / 2
+        return replace(rule, deprioritise_below=edge) if surely else rule
+
+    def _fixed(self, stated: RuleChoice) -> Rule:
         if stated.kind == "precision" and stated.precision is not None:
             return handoff.precision_rule(
                 self.best,

@@ -69,6 +69,8 @@ class Rule:
         Abstain below so many events of the lead; 0 never does.
     value, cost : float or None
         Of a won lead, and of a hand-off.
+    deprioritise_below : float
+        A lead below it is nurtured with less effort; 0 marks none.
     """
 
     kind: str
@@ -82,6 +84,7 @@ class Rule:
     minimum_events: int = 0
     value: float | None = None
     cost: float | None = None
+    deprioritise_below: float = 0.0
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain JSON values; an infinite threshold is None."""
@@ -109,6 +112,8 @@ class Rule:
             raise ValueError(
                 f"grades {a}, {b}, {c} and threshold {threshold} contradict each other"
             )
+        if not plain.get("deprioritise_below", 0.0) <= c:
+            raise ValueError("deprioritise_below must not lie above the lowest score of a C")
         promise = Promise(**plain["promise"])
         return cls(**{**plain, "threshold": threshold, "grades": (a, b, c), "promise": promise})
 

@@ -41,6 +41,7 @@ WHYS = (
     "not_created",
     "too_little_history",
     "over_capacity",
+    "deprioritise",
 )
 OBJECTED = "objected"
 """The suppression after which a lead is not even scored."""
@@ -193,6 +194,7 @@ class LeadScorer:
             score[reason == whys.index(OBJECTED)] = np.nan
         decision, grade = handoff.decide(self.rule, score, suppressed=held)
         why = decision.astype(np.int32)  # `WHYS` begins as `handoff.DECISIONS` does
+        why[score < self.rule.deprioritise_below] = WHYS.index("deprioritise")
         for rows, name in abstained:
             why[rows] = WHYS.index(name)
         if held is not None:
