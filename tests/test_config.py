@@ -5,7 +5,7 @@ from pydantic import ValidationError
 
 from features.catalogue import SALES_TYPES
 from training import simulator
-from training.config import NOT_YET, Config, ConfigError, read
+from training.config import Config, ConfigError, read
 
 
 def written(folder, text, encoding="utf-8"):
@@ -113,21 +113,6 @@ def test_a_leak_is_allowed_only_with_who_and_why(tmp_path, left_out):
         pairs = [f'{k} = "{v}"' for k, v in (given | said).items() if v is not None]
         message = refused(tmp_path, f"[leaks]\nallow = [{{{', '.join(pairs)}}}]")
         assert f"leaks.allow.0.{left_out}" in message
-
-
-RESERVED = {
-    "split.account": "[split]\naccount = 'account_id'",
-}
-
-
-def test_every_reserved_key_is_tried_below():
-    assert RESERVED.keys() == NOT_YET.keys()
-
-
-@pytest.mark.parametrize("key", RESERVED)
-def test_a_reserved_key_is_refused_so_that_nobody_relies_on_it(tmp_path, key):
-    message = refused(tmp_path, RESERVED[key])
-    assert f"{key}: {NOT_YET[key]} is not in this version: remove the key" in message
 
 
 @pytest.mark.parametrize(

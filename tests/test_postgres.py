@@ -23,8 +23,8 @@ TABLES = {
 
 
 @pytest.fixture(scope="module")
-def database(tmp_path_factory):
-    with postgres(tmp_path_factory.mktemp("pg") / "data") as url:
+def database():
+    with postgres() as url:
         yield url
 
 

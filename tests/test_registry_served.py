@@ -8,8 +8,6 @@ import sys
 import time
 from contextlib import contextmanager, suppress
 from http.client import HTTPConnection, HTTPException
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -77,8 +75,7 @@ def test_a_model_is_registered_promoted_opened_and_rolled_back_and_a_silent_serv
     tmp_path,
 ):
     scorers = [small_scorer(seed).save(tmp_path / str(seed)) for seed in (1, 2)]
-    # Not below pytest's folder: it is closed to PostgreSQL's user where another pytest starts.
-    with TemporaryDirectory() as folder, postgres(Path(folder) / "pg") as url:
+    with postgres() as url:
         store = url.set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
         with served(store, tmp_path / "artifacts", tmp_path / "server.log") as (uri, server):
             for seed, instead_of in ((1, None), (2, "1")):

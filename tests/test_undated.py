@@ -108,7 +108,11 @@ def test_an_order_that_the_leads_lack_is_an_error_that_names_their_columns(tmp_p
     [
         (CONFIG, ["--until", "2026-01-01T00:00:00Z"], "undated tables have no moments"),
         ('[split]\norder_by = "number"\n', [], "add undated = true"),
-        ('[split]\nundated = true\naccount = "a"\n', [], "split.account"),
+        (
+            '[split]\nundated = true\naccount = "a"\n',
+            [],
+            "split.account: the leads table has no column a",
+        ),
     ],
 )
 def test_what_has_no_meaning_without_dates_is_refused(tmp_path, config, more, message):

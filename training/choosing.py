@@ -68,11 +68,13 @@ def choose(study: Study) -> Choice:
         recipe = Recipe("blend")
         return Choice(recipe, (), (), Calibration(), fix_rule(study, (), Calibration()))
     loss = {recipe: _losses(study, scored) for recipe, scored in tried.items()}
-    lead = study.snapshots.lead[joined(next(iter(tried.values()))).row]
-    recipe = _within_two_errors(loss, lead)
+    cluster = study.cluster[study.snapshots.lead[joined(next(iter(tried.values()))).row]]
+    recipe = _within_two_errors(loss, cluster)
     scored = tuple(tried[recipe])
     fitted = calibrate(study, scored)
-    return Choice(recipe, _candidates(loss, lead), scored, fitted, fix_rule(study, scored, fitted))
+    return Choice(
+        recipe, _candidates(loss, cluster), scored, fitted, fix_rule(study, scored, fitted)
+    )
 
 
 def joined(scored: Sequence[Scored]) -> Scored:

@@ -120,8 +120,9 @@ NEEDED = {
 
 
 class Split(_Section):
-    """How leads are told apart in time."""
+    """How leads are told apart: in time, and by the account that they belong to."""
 
+    account: Said | None = None
     undated: bool = False
     order_by: str | None = None
 
@@ -183,19 +184,13 @@ class Config(_Section):
     gate: Gate = Gate()
 
 
-NOT_YET = {
-    "split.account": "accounts",
-}
-"""Reserved keys that this version does not act on: refused, so that nobody relies on them."""
-
-
 def read(path: Path | None) -> Config:
     """Read a configuration file; None gives the defaults.
 
     Raises
     ------
     ConfigError
-        Names every key that is unknown (with the nearest known one), reserved or has a wrong value.
+        Names every key that is unknown (with the nearest known one) or has a wrong value.
     """
     if path is None:
         return Config()
@@ -217,9 +212,6 @@ def read(path: Path | None) -> Config:
 def _explain(found: ErrorDetails) -> str:
     where = found["loc"]
     key = ".".join(str(part) for part in where)
-    for reserved, purpose in NOT_YET.items():
-        if key == reserved or key.startswith(f"{reserved}."):
-            return f"{key}: {purpose} is not in this version: remove the key"
     if found["type"] == "value_error":
         return f"{key}: {found['ctx']['error']}"
     if found["type"] != "extra_forbidden":

@@ -159,14 +159,19 @@ def by_age(
     capacity_per_week: int | None = None,
     draws: int = DRAWS // 2,
     ages: Sequence[float] = AGES_DAYS,
+    cluster: Int64 | None = None,
 ) -> tuple[AgeFigures, ...]:
-    """Compute the figures per age; a row belongs to the largest of `ages` that it has reached."""
+    """Compute the figures per age; a row belongs to the largest of `ages` that it has reached.
+
+    Intervals are over the clusters of rows that are given, else over leads.
+    """
+    cluster = lead if cluster is None else cluster
     band = np.searchsorted(np.asarray(ages), age_days, "right") - 1
     table = []
     for k in np.unique(band[band >= 0]):
         rows = np.flatnonzero(band == k)
         found = figures(
-            score[rows], won[rows], lead[rows], as_of_us[rows],
+            score[rows], won[rows], cluster[rows], as_of_us[rows],
             seed=seed, capacity_per_week=capacity_per_week, draws=draws,
         )  # fmt: skip
         leads, won_leads = (len(np.unique(lead[r])) for r in (rows, rows[won[rows] > 0]))

@@ -6,12 +6,13 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from features.contract import Finding
 from features.history import DAY_US, Float32, Int64
 from features.matrix import FeatureSpec, learn_spec, matrix
 from features.moments import iso
-from training.config import Config
+from training.config import Config, ConfigError
 from training.crm import Crm
 from training.labels import (
     REOPENED_SHARE,
@@ -106,6 +107,11 @@ class Study:
         """The cuts that judge."""
         return tuple(self.origins.cuts[k] for k in self.roles.judge)
 
+    @cached_property
+    def cluster(self) -> Int64:
+        """The account of each lead, a code; without accounts, each lead is one of its own."""
+        return clusters(self.crm, self.config.split.account)
+
     def spec(self, until_us: int) -> tuple[FeatureSpec, tuple[Finding, ...]]:
         """Learn the feature spec from what was known at a moment."""
         wanted, events = self.config.features, self.config.events
@@ -114,7 +120,7 @@ class Study:
             self.crm.leads.history,
             until_us=until_us,
             sales=(*events.sales, *events.handoff),
-            exclude=wanted.exclude,
+            exclude=(*wanted.exclude, *filter(None, [self.config.split.account])),
             sensitive=wanted.sensitive,
             windows_days=wanted.windows_days,
         )
@@ -168,7 +174,9 @@ def prepare(crm: Crm, config: Config, *, seed: int = 0, threads: int = 1) -> Stu
     if len(np.unique(learned)) < 2:
         raise TooLittleHistory(_one_kind(crm, horizon, won=bool(learned.any())))
     judged = np.isin(snapshots.lead, _of_some_leads(snapshots, crm, MOST_SNAPSHOTS_TO_JUDGE).lead)
-    found = origins(crm.leads.created_us, _hashes(crm), snapshots, horizon, crm.until_us)
+    cluster = clusters(crm, config.split.account)
+    hashes = _hashes(crm)[np.unique(cluster, return_index=True)[1]][cluster]  # one an account
+    found = origins(crm.leads.created_us, hashes, snapshots, horizon, crm.until_us)
     cuts = tuple(
         replace(cut, train=cut.train & judged, test=cut.test & judged) for cut in found.cuts
     )
@@ -188,6 +196,34 @@ def all_snapshots(crm: Crm, config: Config) -> tuple[Grid, Snapshots]:
     where = _grid(crm, config)
     open_ = _episodes(crm, config)
     return where, take(open_, crm.outcomes, where, crm.until_us, len(crm.leads))
+
+
+def clusters(crm: Crm, account: str | None) -> Int64:
+    """Give each lead the code of its account; a lead without one is an account of its own.
+
+    Raises
+    ------
+    ConfigError
+        The leads table has no such column, or there is only one account: intervals over one account
+        cannot be given.
+    """
+    if account is None:
+        return np.arange(len(crm.leads))
+    if account not in crm.table.column_names:
+        known = ", ".join(crm.table.column_names)
+        raise ConfigError(
+            f"split.account: the leads table has no column {account}, it has {known}; name one"
+        )
+    column = crm.table[account]
+    coded = column.cast(pa.string()).combine_chunks().dictionary_encode().indices
+    known = pc.fill_null(coded.cast(pa.int64()), -1).to_numpy(zero_copy_only=False)
+    codes = np.where(known < 0, len(known) + np.arange(len(known)), known)
+    if len(np.unique(codes)) < 2:
+        raise ConfigError(
+            f"split.account: all leads have one value of {account}, {column[0].as_py()!r}: "
+            "intervals over one account cannot be given; name another column, or drop the key"
+        )
+    return codes
 
 
 def learning_table(crm: Crm, config: Config) -> pa.Table:

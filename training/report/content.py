@@ -257,7 +257,7 @@ def _describe_test(study: Study, judged: Judged) -> dict[str, Any]:
         found = evaluation.figures(
             score[mask],
             study.at_until.won[rows],
-            snapshots.lead,
+            study.cluster[snapshots.lead],
             snapshots.as_of_us,
             seed=study.seed,
             capacity_per_week=capacity,
@@ -275,6 +275,7 @@ def _describe_test(study: Study, judged: Judged) -> dict[str, Any]:
         snapshots.as_of_us,
         seed=study.seed,
         capacity_per_week=capacity,
+        cluster=study.cluster[snapshots.lead],
     )
     return {
         "model": figures(judged.model, head),
