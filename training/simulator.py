@@ -183,8 +183,9 @@ sales = ["call", "appointment", "visit", "closing_attempt"]
 
 [rule]
 kind = "capacity"
-# How many leads can sales work per week? Put in your own number.
-capacity_per_week = {capacity}
+# Not stated yet: how many leads can sales work per week? Until then the best fifth is handed off.
+# State it by removing the "#" in the next line and putting in your own number.
+# capacity_per_week = {capacity}
 """
 
 
