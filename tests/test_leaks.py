@@ -99,8 +99,11 @@ def test_a_number_that_is_the_outcome_with_noise_is_caught_and_a_weaker_one_is_n
 def test_a_name_of_the_outcome_needs_evidence_and_evidence_needs_a_name():
     rng, won = np.random.default_rng(3), won_in(plain_world())
     telling = np.where(rng.random(400) < 0.75, won, ~won).astype(int).astype(str).tolist()
-    assert found_in(with_column("ステータス", telling))["ステータス"].kind == "names_outcome"
+    assert found_in(with_column("成約見込", telling))["成約見込"].kind == "names_outcome"
     assert found_in(with_column("colour", telling)) == {}
+    assert found_in(with_column("marital_status", telling)) == {}  # an honest name needs more
+    surer = np.where(rng.random(400) < 0.86, won, ~won).astype(int).astype(str).tolist()
+    assert found_in(with_column("ステータス", surer))["ステータス"].kind == "names_outcome"
     silent = rng.choice(["married", "single"], 400).tolist()
     assert found_in(with_column("household_status", silent)) == {}
 
