@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from features.contract import LEADS
 from features.findings import Finding, UsageError
 from features.history import Int64, from_arrow
 from features.matrix import Leads, leads_from_arrow
 from features.readers import read_tables
+from features.relations import rows_of
 from serving.suppression import foremost
 
 IDS = ("lead_id", "event_id")
@@ -107,19 +107,11 @@ def read_backlog(
     if moments is None:
         own, as_of_us = np.arange(len(rows)), np.full(len(rows), as_of, np.int64)
     else:
-        own, as_of_us = first_rows(lead_id), rows[moments].cast(pa.int64()).to_numpy()
+        own = rows_of(lead_id, lead_id).astype(np.int64)
+        as_of_us = rows[moments].cast(pa.int64()).to_numpy()
     return Backlog(
         lead_id, leads_from_arrow(rows, history, own), as_of_us, _suppressions(rows), findings
     )
-
-
-def first_rows(lead_id: pa.ChunkedArray) -> Int64:
-    """Return the first row of each row's lead: the segment that holds its events.
-
-    >>> first_rows(pa.chunked_array([["a", "b", "a"]])).tolist()
-    [0, 1, 0]
-    """
-    return pc.index_in(lead_id, lead_id).to_numpy().astype(np.int64)
 
 
 def _suppressions(leads: pa.Table) -> list[str | None] | None:

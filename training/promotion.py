@@ -15,7 +15,6 @@ from training.config import Gate
 from training.evaluation import Figure, paired_bootstrap
 from training.gates import GateRefused
 from training.handoff import DECISIONS, HAND_OFF, Rule
-from training.registry import RegistryError
 
 if TYPE_CHECKING:
     from training.judged_leads import JudgedLeads
@@ -363,19 +362,3 @@ def _plain(value: float) -> float | None:
 
 def _word(code: int) -> str:
     return DECISIONS[code]
-
-
-__all__ = [
-    "Check",
-    "GateRefused",
-    "RegistryError",
-    "Verdict",
-    "absolute",
-    "against_baselines",
-    "churn",
-    "comparison",
-    "judge",
-    "out_of_time",
-    "promote",
-    "refusal",
-]

@@ -1,7 +1,7 @@
 """Another hand-off rule on the same estimator; how a rule is fixed is not here."""
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +87,7 @@ def report_with(folder: Path, scorer: LeadScorer) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    old, new = promise(report["rule"]), asdict(scorer.rule) | scorer.rule.as_dict()
+    old, new = promise(report["rule"]), scorer.rule.as_dict()
     report["summary"] = [promise(new) if line == old else line for line in report["summary"]]
     kept = {name: report["rule"][name] for name in ("curve",) if name in report["rule"]}
     shares = dict.fromkeys(("recent_share_refit", "recent_share_judged"))
