@@ -51,8 +51,13 @@ def main() -> None:
 
 def _found(scenario: str, seed: int) -> tuple[leaks.Leak, ...]:
     world = simulator.simulate(LEADS, MONTHS, seed, scenario)
-    rows = (rows_of(t["lead_id"], world.leads["lead_id"]) for t in (world.events, world.outcomes))
-    tables = Tables(world.leads, world.events, world.outcomes, (), simulator.NOW_US, *rows)
+    events, outcomes = (
+        rows_of(table["lead_id"], world.leads["lead_id"])
+        for table in (world.events, world.outcomes)
+    )
+    tables = Tables(
+        world.leads, world.events, world.outcomes, (), simulator.NOW_US, events, outcomes
+    )
     return leaks.find(prepare(from_tables(tables), Config()))
 
 

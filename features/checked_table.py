@@ -10,7 +10,7 @@ import pyarrow as pa
 from features import columns as checks
 from features import rejects, relations
 from features.columns import Checked
-from features.contract import EVENTS, LEADS, Column, ContractError, Example, Finding, Table
+from features.contract import CHANGES, EVENTS, LEADS, Column, ContractError, Example, Finding, Table
 from features.faults import NO_ROWS, Fault, Int64, Places, shown
 from features.findings import EXAMPLES
 from features.mapping import choose
@@ -18,9 +18,18 @@ from features.rules import found, is_error
 from features.sources import Extract, locate
 from features.threads import in_threads, threads_for
 
-CATEGORIES = ("event_type", "channel")
-WORDS = {"outcome": checks.outcomes, "suppress": checks.suppressions}
-HAPPENED = {"leads": "created_at", "events": "occurred_at", "outcomes": "closed_at"}
+CATEGORIES = ("event_type", "channel", "attribute")
+WORDS = {
+    "outcome": checks.outcomes,
+    "suppress": checks.suppressions,
+    "value": checks.texts,
+}
+HAPPENED = {
+    "leads": "created_at",
+    "events": "occurred_at",
+    "outcomes": "closed_at",
+    "changes": "changed_at",
+}
 """When a row of each table happened."""
 
 
@@ -178,7 +187,7 @@ def _check(
 
 
 def _repeats(table: Table, name: str) -> bool:
-    return table.name == EVENTS.name and name == "lead_id"
+    return table.name in {EVENTS.name, CHANGES.name} and name == "lead_id"
 
 
 def _between_rows(table: Table, values: pa.Table, *, repeated: bool) -> tuple[list[Fault], Int64]:

@@ -14,6 +14,7 @@ from features.arrow_types import (
     UNKNOWN_NUMBERS,
     as_text,
     inner,
+    is_attribute,
     is_number,
     is_text,
     typed,
@@ -148,6 +149,14 @@ def outcomes(name: str, column: pa.ChunkedArray) -> Checked:
     return Checked(
         values, (fault("unknown_outcome", name, unknown, texts),) if len(unknown) else ()
     )
+
+
+def texts(name: str, column: pa.ChunkedArray) -> Checked:
+    """Give values of any plain type as text, null where blank."""
+    plain = as_text(column)
+    if plain is None and is_attribute(column.type):
+        plain = column.cast(inner(column.type)).cast(pa.string())
+    return _misfit(name, column, "text") if plain is None else Checked(_filled(plain))
 
 
 def suppressions(name: str, column: pa.ChunkedArray) -> Checked:

@@ -16,6 +16,10 @@ Leads = Annotated[
     ),
 ]
 Events = Annotated[str, typer.Option("--events", help="The engagement events, in the same forms.")]
+Changes = Annotated[
+    str | None,
+    typer.Option("--changes", help="The history of attributes, if there is one, alike."),
+]
 Timezone = Annotated[
     str | None, typer.Option("--timezone", help="The zone of times without one: Asia/Tokyo.")
 ]

@@ -8,6 +8,7 @@ from features.findings import SEVERITIES, ContractError, Example, Finding, Sever
 from features.rules import LONGEST_ID, MAX_DISTINCT, RULES, Rule
 
 __all__ = [
+    "CHANGES",
     "EVENTS",
     "LEADS",
     "OUTCOMES",
@@ -72,7 +73,8 @@ _RECORDED_AT = Column(
 
 LEADS = Table(
     "leads",
-    "One row per lead. Any further column is an attribute: a value known at `created_at`.",
+    "One row per lead. Any further column is an attribute: a value known at `created_at`, unless "
+    "its history stands in `changes`.",
     (
         _LEAD_ID,
         Column("created_at", "time", True, "When the lead came into being."),
@@ -113,7 +115,20 @@ OUTCOMES = Table(
         _RECORDED_AT,
     ),
 )
-TABLES = (LEADS, EVENTS, OUTCOMES)
+CHANGES = Table(
+    "changes",
+    "The history of attributes, if the CRM keeps one (field or property history). A moment sees "
+    "the last value at or before it. An attribute that stands here is read from here alone: what "
+    "the leads table says of it may be of today.",
+    (
+        _LEAD_ID,
+        Column("changed_at", "time", True, "Since when the attribute has this value."),
+        Column("attribute", "text", True, "Which one, by its name in the leads table."),
+        Column("value", "text", True, "The value from then on; empty: it was emptied."),
+        _RECORDED_AT,
+    ),
+)
+TABLES = (LEADS, EVENTS, OUTCOMES, CHANGES)
 
 
 def to_markdown() -> str:

@@ -14,11 +14,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from features.threads import in_threads, threads_for
+from features.timestamps import micros
 
 DAY_US = 86_400_000_000
 NO_CHANNEL = 65_535
 """The channel code of an event without a channel."""
-NOT_RECORDED = np.iinfo(np.int64).min
 LARGEST = float(np.finfo(np.float32).max)
 """A value beyond it would be infinite as float32: it is missing."""
 SEGMENTS_PER_BLOCK = 1 << 17
@@ -94,7 +94,7 @@ def from_arrow(events: pa.Table, segment: npt.NDArray[np.integer[Any]], segments
         kinds = pool.submit(_codes, events["event_type"])
         ways = pool.submit(_codes, events["channel"]) if "channel" in given else None
         value = pool.submit(_finite, events["value"]) if "value" in given else None
-        occurred = _micros(events["occurred_at"])
+        occurred = micros(events["occurred_at"])
     type_code, types = kinds.result()
     channel_code, channels = ways.result() if ways else (None, ())
     return group(
@@ -146,7 +146,7 @@ def group(  # noqa: PLR0917
         np.empty(0, np.uint16) if channel_code is None else channel_code,
         np.empty(0, np.float32) if value is None else value,
     )
-    events = _frozen(given)
+    events = frozen(given)
     ptr, reach = _starts(events[0], segments, SEGMENTS_PER_BLOCK)
     columns = given[1:] if _in_order(*events) else _sorted(ptr, reach, events)
     occurred, known, kind, channel, amount = (
@@ -236,7 +236,7 @@ def _sorted(
     return columns
 
 
-def _frozen(columns: Iterable[npt.NDArray[Any]]) -> tuple[npt.NDArray[Any], ...]:
+def frozen(columns: Iterable[npt.NDArray[Any]]) -> tuple[npt.NDArray[Any], ...]:
     """Give columns as numba always sees them here: for writable ones it would compile anew."""
     views = tuple(np.ascontiguousarray(column).view() for column in columns)
     for view in views:
@@ -265,14 +265,8 @@ def _codes(column: pa.ChunkedArray) -> tuple[Codes, tuple[str, ...]]:
     return codes, tuple(names)
 
 
-def _micros(column: pa.ChunkedArray) -> Int64:
-    micros: Int64 = column.cast(pa.timestamp("us", "UTC")).cast(pa.int64()).to_numpy()
-    return micros
-
-
 def _known(occurred_us: Int64, recorded: pa.ChunkedArray) -> Int64:
-    stamps = recorded.cast(pa.timestamp("us", "UTC")).cast(pa.int64())
-    known: Int64 = np.maximum(occurred_us, pc.fill_null(stamps, NOT_RECORDED).to_numpy())
+    known: Int64 = np.maximum(occurred_us, micros(recorded))
     return known
 
 
@@ -284,7 +278,7 @@ def _finite(column: pa.ChunkedArray) -> Float32:
     """Give numbers as float32; NaN where one is missing, infinite or beyond what float32 holds."""
     narrow, start = np.empty(len(column), np.float32), 0
     for chunk in column.chunks:
-        (given,) = _frozen([chunk.to_numpy(zero_copy_only=False)])
+        (given,) = frozen([chunk.to_numpy(zero_copy_only=False)])
         _narrow(given, narrow[start:])
         start += len(chunk)
     return narrow

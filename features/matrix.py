@@ -1,7 +1,7 @@
 """History, attributes and as_of into a float32 matrix: the one door to features for all callers."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from features import attributes, catalogue, engagement
 from features.attributes import Attribute, Column
+from features.changes import Timeline
 from features.findings import Finding
 from features.history import DAY_US, Codes, Float32, History, Int64, from_rows
 from features.rules import found
@@ -21,6 +22,7 @@ WINDOWS_DAYS = catalogue.WINDOWS_DAYS
 MAX_TYPES = 40
 MAX_CHANNELS = 15
 ROWS_PER_BLOCK = 16_384
+NO_CHANGES: Mapping[str, Timeline] = {}
 
 
 @dataclass(frozen=True)
@@ -35,16 +37,26 @@ class Leads:
     history : History
     segment : int64 [n]
         The segment of `history` that holds each lead's events.
+    changes : mapping of attribute name to Timeline
+        The attributes whose history is known, by segment; they are not in `columns`.
     """
 
     created_us: Int64
     columns: Mapping[str, Column]
     history: History
     segment: Int64
+    changes: Mapping[str, Timeline] = field(default_factory=dict)
 
     def __len__(self) -> int:
         """Return the number of leads."""
         return len(self.created_us)
+
+    def at(self, row: npt.NDArray[np.integer[Any]], as_of_us: Int64) -> "Leads":
+        """Return leads as their records stood at moments, each as often as it stands in `row`."""
+        segment = self.segment[row]
+        given = {name: _taken(column, row) for name, column in self.columns.items()}
+        known = {name: each.at(segment, as_of_us) for name, each in self.changes.items()}
+        return Leads(self.created_us[row], given | known, self.history, segment)
 
 
 @dataclass(frozen=True)
@@ -127,11 +139,18 @@ class FeatureSpec:
         return cls(**plain, attributes=known)
 
 
-def leads_from_arrow(leads: pa.Table, history: History, segment: Int64 | None = None) -> Leads:
+def leads_from_arrow(
+    leads: pa.Table,
+    history: History,
+    segment: Int64 | None = None,
+    changes: Mapping[str, Timeline] = NO_CHANGES,
+) -> Leads:
     """Take `Leads` out of a table as the readers give it; without `segment` row i has segment i."""
     created = leads["created_at"].cast(pa.timestamp("us", "UTC")).cast(pa.int64()).to_numpy()
-    columns = {name: leads[name] for name in leads.column_names if name not in attributes.RESERVED}
-    return Leads(created, columns, history, np.arange(len(leads)) if segment is None else segment)
+    without = attributes.RESERVED | changes.keys()
+    columns = {name: leads[name] for name in leads.column_names if name not in without}
+    segment = np.arange(len(leads)) if segment is None else segment
+    return Leads(created, columns, history, segment, changes)
 
 
 def learn_spec(
@@ -201,7 +220,7 @@ def matrix(
     starts = range(0, len(row), ROWS_PER_BLOCK)
     threads = min(threads, max(len(starts), 1))
     out = np.empty((len(row), width + len(spec.attributes)), np.float32)
-    record = attributes.encode(leads.columns, spec.attributes, len(leads), threads=threads)
+    said = _records(spec.attributes, leads, threads)
     kernel: Callable[..., None] = engagement.engagement
     fixed = _kernel_arguments(spec, leads.history)
     segment, created = leads.segment[row], leads.created_us[row]
@@ -209,11 +228,20 @@ def matrix(
 
     def block(start: int) -> None:
         rows = slice(start, start + ROWS_PER_BLOCK)
-        out[rows, width:] = record[row[rows]]
+        said(row[rows], as_of[rows], out[rows, width:])
         kernel(*fixed, segment[rows], created[rows], as_of[rows], out[rows])
 
     in_threads(block, starts, threads)
     return out if spec.kept is None else np.ascontiguousarray(out[:, spec.kept])
+
+
+def records(
+    known: Sequence[Attribute], leads: Leads, row: npt.NDArray[np.integer[Any]], as_of_us: Int64
+) -> Float32:
+    """Give what the records of leads said at moments: the attributes' part of `matrix`."""
+    out = np.empty((len(row), len(known)), np.float32)
+    _records(known, leads, 1)(row, as_of_us, out)
+    return out
 
 
 def unknown_types(spec: FeatureSpec, types: Iterable[str]) -> tuple[str, ...]:
@@ -232,6 +260,29 @@ def warm_up() -> None:
     history = from_rows([[(us, us, "web_visit", "web", None) for us in (1, 0)]])
     zero = np.zeros(1, np.int64)
     matrix(FeatureSpec(("web_visit",), ("web",)), Leads(zero, {}, history, zero), zero, zero)
+
+
+def _records(known: Sequence[Attribute], leads: Leads, threads: int) -> Callable[..., None]:
+    """Encode each attribute once; gives a function that fills in those of rows and moments."""
+    record = attributes.encode(leads.columns, known, len(leads), threads=threads)
+    told = [(at, leads.changes[a.name], a) for at, a in enumerate(known) if a.name in leads.changes]
+    codes = [
+        np.append(attributes.encode({a.name: each.values}, [a], len(each.values)), np.nan)
+        for _, each, a in told
+    ]
+
+    def fill(row: npt.NDArray[np.integer[Any]], as_of_us: Int64, out: Float32) -> None:
+        out[:] = record[row]
+        for (at, timeline, _), code in zip(told, codes, strict=True):
+            out[:, at] = code[timeline.last(leads.segment[row], as_of_us)]
+
+    return fill
+
+
+def _taken(column: Column, row: npt.NDArray[np.integer[Any]]) -> Column:
+    if isinstance(column, (pa.ChunkedArray, pa.Array)):
+        return column.take(pa.array(row))
+    return [column[k] for k in row]
 
 
 def _frequent(

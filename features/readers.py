@@ -1,7 +1,7 @@
 """The tables of a CRM, read and checked under the data contract; nothing is learned here."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +9,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from features import rejects, relations
+from features.attributes import RESERVED
+from features.changes import Timeline, odd_histories, timelines
 from features.checked_table import HAPPENED, Read, Terms, read_table
-from features.contract import EVENTS, LEADS, OUTCOMES, ContractError, Finding, Table
+from features.contract import CHANGES, EVENTS, LEADS, OUTCOMES, ContractError, Finding, Table
 from features.faults import Fault
 from features.relations import NO_LEAD, Int32
 from features.rules import found
@@ -37,6 +39,8 @@ class Tables:
         The moment of the export: as given, else the newest time in the tables.
     event_segment, outcome_segment : int32
         The (first) row of the leads that each event and outcome belongs to, -1 where there is none.
+    changes : mapping of attribute name to Timeline
+        The attributes whose history is known.
     """
 
     leads: pa.Table
@@ -46,6 +50,7 @@ class Tables:
     until_us: int
     event_segment: Int32
     outcome_segment: Int32
+    changes: Mapping[str, Timeline] = field(default_factory=dict)
 
     @property
     def usable(self) -> bool:
@@ -68,6 +73,7 @@ def read_tables(
     undated: bool = False,
     order_by: str | None = None,
     attributes_may_lack: bool = False,
+    changes: str | Path | None = None,
 ) -> Tables:
     """Read and check the tables of a CRM; parameters and result are those of `inspect_tables`.
 
@@ -90,6 +96,7 @@ def read_tables(
         undated=undated,
         order_by=order_by,
         attributes_may_lack=attributes_may_lack,
+        changes=changes,
     )
     if not tables.usable:
         raise ContractError(tables.findings)
@@ -111,6 +118,7 @@ def inspect_tables(
     undated: bool = False,
     order_by: str | None = None,
     attributes_may_lack: bool = False,
+    changes: str | Path | None = None,
 ) -> Tables:
     """Read and check the tables of a CRM, and report what is found without raising.
 
@@ -138,12 +146,15 @@ def inspect_tables(
     attributes_may_lack : bool
         An attribute that is mapped to a column which is not there is no error: a model knows its
         own attributes, and says which are missing.
+    changes : str or Path, optional
+        The history of attributes, in the same forms.
     """
     zone, findings = _known_zone(timezone, LEADS.name)
     share = None if reject_file is None else max_rejected_share
     terms = Terms(zone, now_us, as_of_column, share, undated, attributes_may_lack)
     sources = [(LEADS, leads), (EVENTS, events)]
     sources += [] if outcomes is None else [(OUTCOMES, outcomes)]
+    sources += [] if changes is None else [(CHANGES, changes)]
     reads = {
         table.name: read_table(table, source, (columns or {}).get(table.name, NO_COLUMNS), terms)
         for table, source in sources
@@ -168,6 +179,14 @@ def inspect_tables(
         done = reads[table.name]
         faults = _across(table, done.table, segments.get(table.name), records, until_us)
         findings += [*done.findings, *(fault.finding(table.name, done.where) for fault in faults)]
+    known: Mapping[str, Timeline] = {}
+    if changes is not None:
+        names = _ours((columns or {}).get(LEADS.name, NO_COLUMNS))
+        done = reads[CHANGES.name]
+        known = timelines(done.table, segments[CHANGES.name], names)
+        faults = odd_histories(known, done.table, records)
+        findings += [fault.finding(CHANGES.name, done.where) for fault in faults]
+        known = {name: known[name] for name in known if name not in RESERVED}
     return Tables(
         records,
         reads[EVENTS.name].table,
@@ -176,6 +195,7 @@ def inspect_tables(
         until_us,
         segments[EVENTS.name],
         segments.get(OUTCOMES.name, np.empty(0, np.int32)),
+        known,
     )
 
 
@@ -230,6 +250,11 @@ def _segments(values: pa.Table, leads: pa.Table) -> Int32:
     if "lead_id" not in values.column_names or "lead_id" not in leads.column_names:
         return np.full(values.num_rows, NO_LEAD, np.int32)
     return relations.rows_of(values["lead_id"], leads["lead_id"])
+
+
+def _ours(renamed: Mapping[str, str]) -> dict[str, str]:
+    """Give our name of each of their attributes."""
+    return {theirs: ours for ours, theirs in renamed.items() if LEADS.column(ours) is None}
 
 
 def _across(

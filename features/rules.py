@@ -131,7 +131,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "undated_events",
         "note",
-        "Events of undated tables.",
+        "Events or changes of undated tables.",
         "They are not looked at: without dates nothing tells which came before the outcome.",
     ),
     Rule("empty_table", "note", "A table has no rows.", "Nothing, if nothing has happened yet."),
@@ -193,7 +193,12 @@ RULES: tuple[Rule, ...] = (
         "A local time exists twice or not at all because the clocks changed.",
         "Export times with a zone; the first of two was taken, and the next that exists.",
     ),
-    Rule("missing_type", "error", "An event has no type.", "Fill it in, or leave the row out."),
+    Rule(
+        "missing_type",
+        "error",
+        "An event has no type, or a change no attribute.",
+        "Fill it in, or leave the row out.",
+    ),
     Rule(
         "too_many_values",
         "error",
@@ -233,6 +238,25 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "repeated_outcome", "warning", "An outcome stands there again.", "Nothing: it counts once."
+    ),
+    Rule(
+        "conflicting_change",
+        "warning",
+        "An attribute of a lead has two values since the same moment.",
+        "Nothing, if rows stand in the order they were made: the last one counts.",
+    ),
+    Rule(
+        "reserved_attribute",
+        "warning",
+        "A change of lead_id, created_at or suppress.",
+        "Nothing: these are read from the leads table alone.",
+    ),
+    Rule(
+        "late_history",
+        "warning",
+        "An attribute has a value in the leads table, and a history that begins later.",
+        "Add a change at created_at with the value of then; until its first change the attribute "
+        "is missing, since the leads table may show what it says today.",
     ),
     Rule(
         "unknown_lead",

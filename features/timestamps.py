@@ -20,6 +20,16 @@ SAMPLE_ROWS = 100
 NOT_A_TIME = np.iinfo(np.int64).min
 
 
+def micros(column: pa.ChunkedArray) -> Int64:
+    """Give times as microseconds since the epoch (UTC); ``NOT_A_TIME`` where one is missing.
+
+    >>> micros(pa.chunked_array([pa.array([7, None], UTC_US)])).tolist() == [7, NOT_A_TIME]
+    True
+    """
+    stamps = column.cast(UTC_US).cast(pa.int64())
+    return pc.fill_null(stamps, NOT_A_TIME).to_numpy()
+
+
 @dataclass(frozen=True)
 class Times:
     """A column of times.

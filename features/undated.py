@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from features.checked_table import Read
-from features.contract import EVENTS, LEADS, OUTCOMES
+from features.contract import CHANGES, EVENTS, LEADS, OUTCOMES
 from features.findings import Finding
 from features.history import DAY_US, Int64
 from features.relations import NO_LEAD, rows_of
@@ -25,8 +25,8 @@ def dated(reads: Mapping[str, Read], order_by: str | None) -> dict[str, Read]:
     """Give leads and outcomes moments in place of those that they lack.
 
     Leads are created one after the other in the order of a column of theirs, of their rows without
-    one; where the column is empty, first. An outcome comes at once. Events are left out, since
-    nothing tells what came before the outcome: only attributes can be learned from.
+    one; where the column is empty, first. An outcome comes at once. Events and changes are left
+    out, since nothing tells what came before the outcome: only attributes can be learned from.
 
     Parameters
     ----------
@@ -41,19 +41,21 @@ def dated(reads: Mapping[str, Read], order_by: str | None) -> dict[str, Read]:
         order_by = None
     created = _moments(leads.table, order_by)
     done = {LEADS.name: _with(leads, {"created_at": created}, findings)}
-    events = reads[EVENTS.name]
-    ignored = found("undated_events", EVENTS.name, rows=events.table.num_rows)
-    nothing = events.table.slice(0, 0)
-    done[EVENTS.name] = replace(
-        events,
-        table=_put(nothing, {"occurred_at": np.empty(0, np.int64)}),
-        findings=(*events.findings, *[ignored] * bool(events.table.num_rows)),
-    )
+    for name, happened in ((EVENTS.name, "occurred_at"), (CHANGES.name, "changed_at")):
+        if name in reads:
+            done[name] = _emptied(name, reads[name], happened)
     if OUTCOMES.name in reads:
         outcomes = reads[OUTCOMES.name]
         closed = _closed(outcomes.table, leads.table, created)
         done[OUTCOMES.name] = _with(outcomes, {"closed_at": closed}, [])
     return done
+
+
+def _emptied(name: str, read: Read, happened: str) -> Read:
+    ignored = found("undated_events", name, rows=read.table.num_rows)
+    nothing = _put(read.table.slice(0, 0), {happened: np.empty(0, np.int64)})
+    findings = (*read.findings, *[ignored] * bool(read.table.num_rows))
+    return replace(read, table=nothing, findings=findings)
 
 
 def _moments(leads: pa.Table, order_by: str | None) -> Int64:

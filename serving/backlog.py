@@ -64,6 +64,7 @@ def score_files(
     columns: Mapping[str, Mapping[str, str]] | None = None,
     reject_file: str | Path | None = None,
     now_us: int | None = None,
+    changes: str | Path | None = None,
     threads: int = 2,
     rows_per_block: int = ROWS_PER_BLOCK,
     progress: Progress = lambda rows: nullcontext(lambda done: None),
@@ -73,7 +74,7 @@ def score_files(
     Parameters
     ----------
     scorer : LeadScorer
-    leads, events, as_of, timezone, columns, reject_file, now_us
+    leads, events, as_of, timezone, columns, reject_file, now_us, changes
         As for ``read_backlog``.
     output : Path
         Ends in ``.parquet`` or ``.csv``; written whole or not at all.
@@ -104,6 +105,7 @@ def score_files(
             reject_file=reject_file,
             now_us=now_us,
             undated=scorer.card.undated,
+            changes=changes,
         )
         blocks = _blocks(len(backlog), rows_per_block)
         with progress(len(backlog) * (2 if reasons else 1)) as done:

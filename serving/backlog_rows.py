@@ -67,12 +67,13 @@ def read_backlog(
     reject_file: str | Path | None = None,
     now_us: int | None = None,
     undated: bool = False,
+    changes: str | Path | None = None,
 ) -> Backlog:
     """Read leads and events, and group the events.
 
     Parameters
     ----------
-    leads, events, timezone, columns, reject_file, now_us, undated
+    leads, events, timezone, columns, reject_file, now_us, undated, changes
         As the readers take them.
     as_of : int or str
         Microseconds since the epoch (UTC) for all rows, or the column of the leads table that holds
@@ -99,8 +100,9 @@ def read_backlog(
         reject_file=reject_file,
         undated=undated,
         attributes_may_lack=True,
+        changes=changes,
     )
-    rows, findings = tables.leads, tables.findings
+    rows, findings, changes_of = tables.leads, tables.findings, tables.changes
     history = from_arrow(tables.events, tables.event_segment, len(rows))
     del tables
     lead_id = rows["lead_id"]
@@ -109,9 +111,10 @@ def read_backlog(
     else:
         own = rows_of(lead_id, lead_id).astype(np.int64)
         as_of_us = rows[moments].cast(pa.int64()).to_numpy()
-    return Backlog(
-        lead_id, leads_from_arrow(rows, history, own), as_of_us, _suppressions(rows), findings
-    )
+    found = leads_from_arrow(rows, history, own, changes_of)
+    if changes_of:
+        found = found.at(np.arange(len(rows)), as_of_us)
+    return Backlog(lead_id, found, as_of_us, _suppressions(rows), findings)
 
 
 def _suppressions(leads: pa.Table) -> list[str | None] | None:

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from features import terminal
-from features.commands import AsJson, Events, Leads, RejectFile, Timezone
+from features.commands import AsJson, Changes, Events, Leads, RejectFile, Timezone
 
 app = typer.Typer()
 
@@ -35,6 +35,7 @@ def score(
         str, typer.Option("--as-of", help="The moment of judging, or a column of the leads table.")
     ],
     output: Annotated[Path, typer.Option("--output", help="The file to write: .parquet or .csv.")],
+    changes: Changes = None,
     expect_digest: ExpectDigest = None,
     reasons: Annotated[
         bool, typer.Option("--reasons", help="Give reasons for the hand-offs.")
@@ -81,6 +82,7 @@ def score(
         columns=per_table(scorer.card.config.get("columns", {})),
         reject_file=reject_file,
         now_us=now_us,
+        changes=changes,
         progress=partial(terminal.rows_done, what="scored"),
     )
     terminal.findings(summary.findings)

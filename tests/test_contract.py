@@ -31,6 +31,13 @@ def test_the_tables_have_the_columns_that_users_rely_on():
             "channel": False,
             "recorded_at": False,
         },
+        "changes": {
+            "lead_id": True,
+            "changed_at": True,
+            "attribute": True,
+            "value": True,
+            "recorded_at": False,
+        },
         "outcomes": {
             "lead_id": True,
             "closed_at": True,

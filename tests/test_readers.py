@@ -62,11 +62,13 @@ class Case:
     leads: str | None = TWO_LEADS
     events: str | None = NO_EVENTS + EVENT
     outcomes: str | None = None
+    changes: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
 EVENTS_WITH = "lead_id,occurred_at,event_type"
 OUTCOMES_WITH = "lead_id,closed_at,outcome"
+CHANGES_WITH = "lead_id,changed_at,attribute,value"
 CASES = {
     "no_such_file": Case(
         "error leads: no_such_file. Check the path: {folder}/leads.csv does not exist.", leads=None
@@ -221,6 +223,29 @@ CASES = {
         "L-1,2026-01-03T00:00:00Z,call,2026-01-03T00:00:00Z\n"
         "L-1,2026-01-03T00:00:00Z,call,2026-01-02T00:00:00Z\n",
     ),
+    "conflicting_change": Case(
+        "warning changes.value: conflicting_change in 2 rows (line 3: small; line 5: empty). "
+        "Nothing, if rows stand in the order they were made: the last one counts.",
+        changes=f"{CHANGES_WITH}\nL-1,2026-01-03T00:00:00Z,size,large\n"
+        "L-2,2026-01-03T00:00:00Z,size,small\nL-2,2026-01-03T00:00:00Z,size,large\n"
+        "L-1,2026-01-03T00:00:00Z,tier,\nL-1,2026-01-03T00:00:00Z,size,large\n"
+        "L-1,2026-01-03T00:00:00Z,tier,gold\n",
+    ),
+    "reserved_attribute": Case(
+        "warning changes.attribute: reserved_attribute in 1 row (line 2: created_at). "
+        "Nothing: these are read from the leads table alone.",
+        changes=f"{CHANGES_WITH}\nL-1,2026-01-03T00:00:00Z,created_at,2025-01-01\n"
+        "L-1,2026-01-03T00:00:00Z,size,large\n",
+    ),
+    "late_history": Case(
+        "warning changes.size: late_history in 2 rows. Add a change at created_at with the value "
+        "of then; until its first change the attribute is missing, since the leads table may show "
+        "what it says today.",
+        leads="lead_id,created_at,size\n1,2026-01-01T00:00:00Z,5\n2,2026-01-01T00:00:00Z,6\n"
+        "3,2026-01-01T00:00:00Z,\n4,2026-01-01T00:00:00Z,8\n",
+        events=NO_EVENTS,
+        changes=f"{CHANGES_WITH}\n1,2026-01-01T00:00:01Z,size,5\n4,2026-01-01T00:00:00Z,size,7\n",
+    ),
     "too_many_rejects": Case(
         "error leads: too_many_rejects in 1 row. Mend the export: 33.33% of the rows are bad, "
         "and at most 33.00% may be set aside.",
@@ -247,7 +272,7 @@ ELSEWHERE = {
 @pytest.mark.parametrize("rule", CASES)
 def test_a_rule_says_where_how_many_what_and_the_mend(tmp_path: Path, rule: str):
     case = CASES[rule]
-    texts = {"leads": case.leads, "events": case.events, "outcomes": case.outcomes}
+    texts = {name: getattr(case, name) for name in ("leads", "events", "outcomes", "changes")}
     paths = write(tmp_path, **{name: text for name, text in texts.items() if text is not None})
     paths.setdefault("leads", tmp_path / "leads.csv")
     options: dict[str, Any] = {

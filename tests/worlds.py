@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 import pytest
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+from features.changes import timelines
 from features.readers import Tables
 from features.relations import rows_of
 from tests.factories import AS_OF_US, TIME, at, event, make_events
@@ -31,15 +32,19 @@ class World:
     events: pa.Table
     outcomes: pa.Table
     until_us: int = AS_OF_US
+    changes: pa.Table | None = None
 
     @property
     def tables(self) -> Tables:
         """As the readers give them."""
-        event, outcome = (
-            rows_of(table["lead_id"], self.leads["lead_id"])
-            for table in (self.events, self.outcomes)
+        event, outcome, change = (
+            None if table is None else rows_of(table["lead_id"], self.leads["lead_id"])
+            for table in (self.events, self.outcomes, self.changes)
         )
-        return Tables(self.leads, self.events, self.outcomes, (), self.until_us, event, outcome)
+        known = {} if self.changes is None else timelines(self.changes, change, {})
+        return Tables(
+            self.leads, self.events, self.outcomes, (), self.until_us, event, outcome, known
+        )
 
     @property
     def crm(self) -> Crm:

@@ -8,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 
 from features.history import DAY_US, Int64
-from features.matrix import Leads
 from features.moments import from_us, iso, parse
 from training import evaluation, handoff
 from training.config import Config
@@ -80,7 +79,7 @@ def look_back(scorer: LeadScorer, crm: Crm, config: Config) -> Past:
             f"{iso(crm.until_us)}; check created_at, closed_at and --until"
         )
     blocks = [
-        scorer.score(_at(crm.leads, rows.lead[start : start + BLOCK_ROWS]), moments)
+        scorer.score(crm.leads.at(rows.lead[start : start + BLOCK_ROWS], moments), moments)
         for start in range(0, len(rows), BLOCK_ROWS)
         for moments in [rows.as_of_us[start : start + BLOCK_ROWS]]
     ]
@@ -166,15 +165,6 @@ def _trained_until_us(scorer: LeadScorer) -> int:
             f"trained_until of the model is {scorer.card.trained_until!r}, no time: {RETRAIN}"
         )
     return moment
-
-
-def _at(leads: Leads, row: Int64) -> Leads:
-    """Return the leads of some rows, each as often as it stands there."""
-    columns = {
-        name: column.take(row) if hasattr(column, "take") else [column[k] for k in row]
-        for name, column in leads.columns.items()
-    }
-    return Leads(leads.created_us[row], columns, leads.history, leads.segment[row])
 
 
 def _headline(past: Past, period: Bool) -> Bool:

@@ -15,6 +15,7 @@ from features.history import Codes, Int64, from_arrow
 from features.matrix import Leads, leads_from_arrow
 from features.readers import Tables
 from features.relations import NO_LEAD
+from features.timestamps import micros
 from training.snapshots import Outcomes
 
 
@@ -25,7 +26,7 @@ class Crm:
     Attributes
     ----------
     table : pa.Table
-        The leads table.
+        The leads table, without attributes whose history is known.
     leads : Leads
     outcomes : Outcomes
     until_us : int
@@ -53,11 +54,25 @@ class Crm:
         )
         return self.lead_of_event[wanted], history.occurred_us[wanted]
 
+    def records(self, row: Int64, as_of_us: Int64) -> pa.Table:
+        """Give rows of the leads table as they stood at moments, with every attribute."""
+        table = self.table.take(pa.array(row))
+        for name, timeline in self.leads.changes.items():
+            table = table.append_column(name, timeline.at(row, as_of_us))
+        return table
+
+    def records_at(self, moment_us: int) -> pa.Table:
+        """Give the leads table as it stood at one moment, with every attribute."""
+        if not self.leads.changes:
+            return self.table
+        every = np.arange(len(self.leads))
+        return self.records(every, np.full(len(every), moment_us))
+
     @cached_property
     def digest(self) -> str:
         """SHA-256 of the content, whatever order events and outcomes came in."""
         whole = hashlib.sha256(str(self.until_us).encode())
-        for part in (*self._engagement(), *self._closes(), *self._records()):
+        for part in (*self._engagement(), *self._closes(), *self._records(), *self._changes()):
             whole.update(part)
         return whole.hexdigest()
 
@@ -79,6 +94,12 @@ class Crm:
             yield repr((name, str(self.table[name].type))).encode()
             yield _content(self.table[name])
 
+    def _changes(self) -> Iterator[bytes]:
+        for name, timeline in self.leads.changes.items():
+            yield repr((name, str(timeline.values.type))).encode()
+            yield from (timeline.lead.tobytes(), timeline.changed_us.tobytes())
+            yield from (timeline.known_us.tobytes(), _content(timeline.values))
+
 
 def from_tables(tables: Tables) -> Crm:
     """Bring tables that keep the contract into arrays.
@@ -92,9 +113,12 @@ def from_tables(tables: Tables) -> Crm:
     row = np.append(np.where(created, np.cumsum(created) - 1, NO_LEAD), NO_LEAD)
     events, segment = _cut(tables.events, row[tables.event_segment], "occurred_at", tables.until_us)
     history = from_arrow(events, segment, leads.num_rows)
+    changes = {
+        name: timeline.of_leads(row, tables.until_us) for name, timeline in tables.changes.items()
+    }
     return Crm(
-        leads,
-        leads_from_arrow(leads, history),
+        leads.drop_columns([name for name in changes if name in leads.column_names]),
+        leads_from_arrow(leads, history, changes=changes),
         _outcomes(tables, row),
         tables.until_us,
         tables.findings,
@@ -106,9 +130,9 @@ def _outcomes(tables: Tables, row: Int64) -> Outcomes:
         nothing = np.empty(0, np.int64)
         return Outcomes(nothing, nothing, nothing, np.empty(0, np.bool_))
     closes, lead = _cut(tables.outcomes, row[tables.outcome_segment], "closed_at", tables.until_us)
-    closed = known = _micros(closes["closed_at"])
+    closed = known = micros(closes["closed_at"])
     if "recorded_at" in closes.column_names:
-        known = np.maximum(closed, _micros(closes["recorded_at"]))
+        known = np.maximum(closed, micros(closes["recorded_at"]))
     won = pc.equal(closes["outcome"], "won").to_numpy()
     ours = lead != NO_LEAD
     return Outcomes(lead[ours], closed[ours], known[ours], won[ours])
@@ -134,11 +158,6 @@ def _named(codes: Codes, names: Sequence[str]) -> Iterator[bytes]:
     used = np.flatnonzero(np.bincount(codes))
     yield repr([names[code] for code in used.tolist() if code < len(names)]).encode()
     yield np.searchsorted(used, codes).astype(np.uint16).tobytes()
-
-
-def _micros(column: pa.ChunkedArray) -> Int64:
-    stamps = column.cast(pa.timestamp("us", "UTC")).cast(pa.int64())
-    return pc.fill_null(stamps, np.iinfo(np.int64).min).to_numpy()
 
 
 def _content(column: pa.ChunkedArray) -> bytes:

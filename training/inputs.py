@@ -97,10 +97,11 @@ def crm(
     *,
     until: str | None,
     timezone: str | None,
+    changes: str | None = None,
     reject_file: str | None = None,
     now_us: int,
 ) -> Crm:
-    """Read the three tables under the contract, as they were known at the moment of the export."""
+    """Read the tables under the contract, as they were known at the moment of the export."""
     if until is not None and settings.split.undated:
         raise UsageError(f"--until {until}: undated tables have no moments, leave it out")
     tables = read_tables(
@@ -114,5 +115,6 @@ def crm(
         reject_file=reject_file,
         undated=settings.split.undated,
         order_by=settings.split.order_by,
+        changes=changes,
     )
     return from_tables(tables)

@@ -105,7 +105,7 @@ def judged_leads(study: Study, judged: Judged, most: int = MOST_LEADS) -> Judged
     kept = kept[np.sort(np.argsort(hashes, kind="stable")[:most])]
     row = judged.row[kept]
     lead, as_of_us = study.snapshots.lead[row], study.snapshots.as_of_us[row]
-    leads = study.crm.table.take(pa.array(lead))
+    leads = study.crm.records(lead, as_of_us)
     known = study.at_until
     told = {
         AS_OF: pa.array(as_of_us).cast(_TIME),

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from features.attributes import encode
 from features.history import Float32, Int64
-from features.matrix import FeatureSpec
+from features.matrix import FeatureSpec, records
 from training import baselines
 from training.choosing import Choice, Scored, TrainingRows, in_parallel, joined, training_rows
 from training.origins import Origin
@@ -72,10 +71,14 @@ def _baselines(
 def _odoo(study: Study, spec: FeatureSpec, cut: Origin, row: Int64) -> Float64:
     """Odoo's naive Bayes, from the leads closed by the cut."""
     chosen = [a for a in spec.attributes if a.kind == "category"]
-    encoded = encode(study.crm.leads.columns, chosen, len(study.crm.leads))
-    codes = np.where(np.isnan(encoded), -1, encoded).astype(np.int64)
-    outcomes = study.crm.outcomes
+    outcomes, leads = study.crm.outcomes, study.crm.leads
+
+    def codes(lead: Int64, as_of_us: Int64) -> Int64:
+        encoded = records(chosen, leads, lead, as_of_us)
+        return np.where(np.isnan(encoded), -1, encoded).astype(np.int64)
+
     trained = np.unique(study.snapshots.lead[cut.train])
     closed = (outcomes.known_us <= cut.cut_us) & np.isin(outcomes.lead, trained)
-    predict = baselines.odoo(codes[outcomes.lead[closed]], outcomes.won[closed])
-    return predict(codes[study.snapshots.lead[row]])
+    learned = codes(outcomes.lead[closed], outcomes.closed_us[closed])
+    predict = baselines.odoo(learned, outcomes.won[closed])
+    return predict(codes(study.snapshots.lead[row], study.snapshots.as_of_us[row]))

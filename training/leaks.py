@@ -60,7 +60,7 @@ def find(study: Study) -> tuple[Leak, ...]:
         ``leaks.as_of_now`` names a column that the leads table has not.
     """
     settings = study.config.leaks
-    _check_columns(settings, study.crm.table.column_names)
+    _check_columns(settings, study.crm.records_at(study.crm.until_us).column_names)
     spec, _ = study.spec(study.crm.until_us)
     used = tuple(a for a in spec.attributes if a.name not in spec.exclude)
     sales = (*study.config.events.sales, *study.config.events.handoff)

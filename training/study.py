@@ -116,7 +116,7 @@ class Study:
         """Learn the feature spec from what was known at a moment."""
         wanted, events = self.config.features, self.config.events
         spec, findings = learn_spec(
-            self.crm.table,
+            self.crm.records_at(until_us),
             self.crm.leads.history,
             until_us=until_us,
             sales=(*events.sales, *events.handoff),
@@ -209,12 +209,13 @@ def clusters(crm: Crm, account: str | None) -> Int64:
     """
     if account is None:
         return np.arange(len(crm.leads))
-    if account not in crm.table.column_names:
-        known = ", ".join(crm.table.column_names)
+    records = crm.records_at(crm.until_us)
+    if account not in records.column_names:
+        known = ", ".join(records.column_names)
         raise ConfigError(
             f"split.account: the leads table has no column {account}, it has {known}; name one"
         )
-    column = crm.table[account]
+    column = records[account]
     coded = column.cast(pa.string()).combine_chunks().dictionary_encode().indices
     known = pc.fill_null(coded.cast(pa.int64()), -1).to_numpy(zero_copy_only=False)
     codes = np.where(known < 0, len(known) + np.arange(len(known)), known)

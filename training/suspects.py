@@ -12,8 +12,9 @@ from functools import cached_property
 import numpy as np
 from scipy.stats import beta, rankdata
 
-from features.attributes import Attribute, encode
+from features.attributes import Attribute
 from features.history import DAY_US
+from features.matrix import records
 from training.crm import Crm
 from training.origins import lead_hash
 from training.separation import Bool, Float64, Int64, Split, levels, numbers
@@ -105,9 +106,10 @@ class Evidence:
 
     @cached_property
     def values(self) -> Float64:
-        """The attributes of all leads as numbers, float64 [n, attributes]."""
-        encoded = encode(self.crm.leads.columns, self.attributes, len(self.crm.leads))
-        return encoded.astype(np.float64)
+        """The attributes of all leads at their creation as numbers, float64 [n, attributes]."""
+        leads = self.crm.leads
+        every = np.arange(len(leads))
+        return records(self.attributes, leads, every, leads.created_us).astype(np.float64)
 
 
 def suspects(evidence: Evidence) -> tuple[Suspect, ...]:

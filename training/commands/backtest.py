@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from features import terminal
-from features.commands import AsJson, Events, Leads, Timezone
+from features.commands import AsJson, Changes, Events, Leads, Timezone
 from training.commands.options import (
     DEFAULT_URI,
     ConfigFile,
@@ -30,6 +30,7 @@ def backtest(
     events: Events,
     outcomes: Outcomes,
     output: Annotated[Path, typer.Option("--output", help="The folder for the page and figures.")],
+    changes: Changes = None,
     config: ConfigFile = None,
     since: Annotated[
         str | None, typer.Option("--from", help="Judge moments from here on; default: all.")
@@ -59,7 +60,14 @@ def backtest(
     scorer = open_model(model, expect_digest=expect_digest, uri=registry)
     settings = inputs.settings_to_look_back(scorer.card, config)
     crm = inputs.crm(
-        leads, events, outcomes, settings, until=until, timezone=timezone, now_us=now_us()
+        leads,
+        events,
+        outcomes,
+        settings,
+        until=until,
+        timezone=timezone,
+        changes=changes,
+        now_us=now_us(),
     )
     say_until(until, crm.until_us)
     terminal.findings(crm.findings)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from features import terminal
-from features.commands import AsJson, Events, Leads, Timezone
+from features.commands import AsJson, Changes, Events, Leads, Timezone
 from training.commands.options import ConfigFile, Seed, Until, now_us
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ def check(
     outcomes: Annotated[
         str | None, typer.Option("--outcomes", help="The outcomes, in the same forms.")
     ] = None,
+    changes: Changes = None,
     config: ConfigFile = None,
     until: Until = None,
     timezone: Timezone = None,
@@ -87,6 +88,7 @@ def check(
         now_us=clock_us,
         undated=settings.split.undated,
         order_by=settings.split.order_by,
+        changes=changes,
     )
     dated = tables.usable and outcomes and not settings.split.undated
     horizon = suggest(from_tables(tables)) if dated else None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from features import terminal
-from features.commands import AsJson, Events, Leads, RejectFile, Timezone
+from features.commands import AsJson, Changes, Events, Leads, RejectFile, Timezone
 from training.commands.options import (
     DEFAULT_URI,
     ConfigFile,
@@ -35,6 +35,7 @@ def train(
     output: Annotated[
         Path, typer.Option("--output", help="The folder for the model and its report.")
     ],
+    changes: Changes = None,
     config: ConfigFile = None,
     until: Until = None,
     horizon_days: Horizon = None,
@@ -76,6 +77,7 @@ def train(
             settings,
             until=until,
             timezone=timezone,
+            changes=changes,
             reject_file=reject_file,
             now_us=now_us(),
         )
@@ -122,6 +124,7 @@ def snapshots(
     events: Events,
     outcomes: Outcomes,
     output: Annotated[Path, typer.Option("--output", help="The Parquet file to write.")],
+    changes: Changes = None,
     config: ConfigFile = None,
     until: Until = None,
     horizon_days: Horizon = None,
@@ -145,7 +148,14 @@ def snapshots(
         )
     check_folder(output.parent)
     crm = inputs.crm(
-        leads, events, outcomes, settings, until=until, timezone=timezone, now_us=now_us()
+        leads,
+        events,
+        outcomes,
+        settings,
+        until=until,
+        timezone=timezone,
+        changes=changes,
+        now_us=now_us(),
     )
     say_until(until, crm.until_us, undated=settings.split.undated)
     table = learning_table(crm, settings)
