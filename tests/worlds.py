@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from features.changes import timelines
 from features.readers import Tables
-from features.relations import rows_of
+from features.relations import Int32, rows_of
 from tests.factories import AS_OF_US, TIME, at, event, make_events
 from training import recipes, simulator, trees
 from training.config import Config, Label
@@ -37,13 +37,20 @@ class World:
     @property
     def tables(self) -> Tables:
         """As the readers give them."""
-        event, outcome, change = (
-            None if table is None else rows_of(table["lead_id"], self.leads["lead_id"])
-            for table in (self.events, self.outcomes, self.changes)
-        )
-        known = {} if self.changes is None else timelines(self.changes, change, {})
+
+        def rows(table: pa.Table) -> Int32:
+            return rows_of(table["lead_id"], self.leads["lead_id"])
+
+        known = {} if self.changes is None else timelines(self.changes, rows(self.changes), {})
         return Tables(
-            self.leads, self.events, self.outcomes, (), self.until_us, event, outcome, known
+            self.leads,
+            self.events,
+            self.outcomes,
+            (),
+            self.until_us,
+            rows(self.events),
+            rows(self.outcomes),
+            known,
         )
 
     @property
