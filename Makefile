@@ -27,7 +27,7 @@ demo: setup ## the main job: simulate a CRM, learn, promote, score a backlog, as
 
 test: lint types layers bounds ## every check: lint, types, layers, bounds, tests, doctests, notebooks
 	$(RUN) -m pytest -n $(WORKERS)
-	@set -- notebooks/*.ipynb; if [ -e "$$1" ]; then $(NBMAKE) "$$@"; fi
+	$(NBMAKE) -n $(WORKERS) notebooks
 
 lint: setup ## rules and format of the code (ruff)
 	.venv/bin/ruff check
@@ -56,8 +56,9 @@ serve: setup ## serve MODEL on 127.0.0.1:PORT
 		{ echo "There is no model in $(MODEL): run 'make demo' or 'make train' first." >&2; exit 2; }
 	@exec $(LEADQUAL) serve --model "$(MODEL)" --port $(PORT)
 
-notebooks: setup ## run the notebooks and save what they show
-	$(NBMAKE) --overwrite notebooks
+notebooks: setup ## run a copy of the notebooks, with what they show, in executed/
+	@rm -rf executed && mkdir executed && cp notebooks/*.ipynb executed/
+	$(NBMAKE) --overwrite executed
 
 bench: setup ## the figures of docs/results.md, measured on this machine
 	@for script in benchmarks/*.py; do echo "== $$script"; $(RUN) "$$script" || exit; done
@@ -72,7 +73,7 @@ lock: setup ## resolve the dependencies of pyproject.toml into requirements.lock
 		--custom-compile-command "make lock" --output-file requirements.lock
 
 clean: ## remove what was made here, .venv excepted
-	rm -rf demo build dist .numba_checked .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf demo executed build dist .numba_checked .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name .venv -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The environment, made once and again whenever the lock changes. Made by the first Python found

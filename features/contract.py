@@ -166,6 +166,7 @@ order_by = "lead_number"       # a column of the leads; without it, the order of
 ```
 
 Later leads in that order judge what earlier ones taught; only attributes can be learned from.
+`--events` is asked for all the same: a CSV with only the header `lead_id,event_type` will do.
 """
 
 

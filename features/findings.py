@@ -7,6 +7,8 @@ from typing import Literal
 Severity = Literal["error", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
 EXAMPLES = 3
+HEADINGS = ("severity", "table", "column", "rule", "rows", "examples", "what to do")
+"""Of `as_rows`."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,34 @@ class Finding:
         return f"{self.severity} {place}: {self.rule}{rows}{cases}. {self.mend}"
 
 
+def as_rows(findings: Iterable[Finding]) -> list[tuple[str, ...]]:
+    """Put findings into rows of text under `HEADINGS`, errors first, for tables that people read.
+
+    Examples
+    --------
+    >>> found = Finding("leads", "", "no_leads", "error", 0, (), "Check the export's filter.")
+    >>> as_rows([found])
+    [('error', 'leads', '', 'no_leads', '', '', "Check the export's filter.")]
+    """
+    return [
+        (
+            finding.severity,
+            finding.table,
+            finding.column,
+            finding.rule,
+            f"{finding.rows:,}" if finding.rows else "",
+            "; ".join(map(str, finding.examples)),
+            finding.mend,
+        )
+        for finding in errors_first(findings)
+    ]
+
+
+def errors_first(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Order findings by severity."""
+    return tuple(sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity)))
+
+
 class ContractError(ValueError):
     """Tables that break the data contract; the message lists every finding, errors first.
 
@@ -64,9 +94,7 @@ class ContractError(ValueError):
     """
 
     def __init__(self, findings: Iterable[Finding]) -> None:
-        self.findings = tuple(
-            sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity))
-        )
+        self.findings = errors_first(findings)
         lines = "\n".join(f"  {finding}" for finding in self.findings)
         super().__init__(f"the tables break the data contract:\n{lines}")
 

@@ -79,25 +79,10 @@ def table(
 
 def findings(found: Sequence["Finding"], title: str = "Findings", *, result: bool = False) -> None:
     """Print findings of the data contract as a table, errors first; nothing when there is none."""
-    from features.findings import SEVERITIES
+    from features.findings import HEADINGS, as_rows
 
-    if not found:
-        return
-    found = sorted(found, key=lambda finding: SEVERITIES.index(finding.severity))
-    rows = [
-        (
-            finding.severity,
-            finding.table,
-            finding.column,
-            finding.rule,
-            f"{finding.rows:,}" if finding.rows else "",
-            "; ".join(map(str, finding.examples)),
-            finding.mend,
-        )
-        for finding in found
-    ]
-    columns = ("severity", "table", "column", "rule", "rows", "examples", "what to do")
-    table(title, columns, rows, result=result)
+    if found:
+        table(title, HEADINGS, as_rows(found), result=result)
 
 
 @contextmanager

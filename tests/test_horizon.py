@@ -4,7 +4,7 @@ import pytest
 
 from tests.factories import make_events, make_leads
 from tests.worlds import World, make_outcomes
-from training.horizon import suggest
+from training.horizon import arrival, suggest
 
 
 def world(delays, *, age=900.0, lost=5, **known):
@@ -72,3 +72,9 @@ def test_young_leads_which_had_time_for_quick_wins_only_do_not_make_wins_look_qu
     found = suggest(crm)
     assert found.days == 60  # 200 of the 220 wins seen came by day 7
     assert "50% by day 7" in found.reason
+
+
+def test_the_maturity_curve_steps_on_the_days_on_which_first_wins_were_known():
+    recorded = {f"w{k}": 890.0 for k in range(10)}
+    curve = arrival(world([5] * 10 + [25] * 10, **recorded).crm)
+    assert curve.at([9.9, 10, 24.9, 25]).tolist() == [0.0, 0.5, 0.5, 1.0]
