@@ -27,6 +27,10 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print machine-readable res
 RejectFile = Annotated[
     str | None, typer.Option("--reject-file", help="Set bad rows aside into this CSV and go on.")
 ]
+RejectShare = Annotated[
+    float,
+    typer.Option("--max-rejected-share", min=0, max=1, help="Of a table's rows, at most so many."),
+]
 
 
 @app.command()

@@ -15,13 +15,12 @@ from features.checked_table import HAPPENED, Read, Terms, read_table
 from features.contract import CHANGES, EVENTS, LEADS, OUTCOMES, ContractError, Finding, Table
 from features.faults import Fault
 from features.relations import NO_LEAD, Int32
-from features.rules import found
+from features.rules import MAX_REJECTED_SHARE, found
 from features.timestamps import is_zone
 from features.undated import SPACING_US, dated
 
 __all__ = ["Read", "Tables", "inspect_tables", "read", "read_tables"]
 
-MAX_REJECTED_SHARE = 0.01
 NO_COLUMNS: Mapping[str, str] = {}
 
 

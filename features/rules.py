@@ -7,6 +7,8 @@ from features.findings import EXAMPLES, Example, Finding, Severity
 
 LONGEST_ID = 256
 MAX_DISTINCT = 65_535
+MAX_REJECTED_SHARE = 0.01
+"""Of a table's rows may be set aside, unless another share is stated."""
 
 
 @dataclass(frozen=True)
@@ -281,7 +283,8 @@ RULES: tuple[Rule, ...] = (
         "too_many_rejects",
         "error",
         "More rows are bad than may be set aside.",
-        "Mend the export: {share} of the rows are bad, and at most {allowed} may be set aside.",
+        "Mend the export: {share} of the rows are bad, and at most {allowed} may be set aside "
+        "(--max-rejected-share).",
     ),
     # which attributes are features, decided while learning
     Rule(

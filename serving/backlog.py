@@ -16,6 +16,7 @@ from features.attributes import encode
 from features.faults import shown
 from features.findings import EXAMPLES, Example, Finding
 from features.matrix import Leads, unknown_types
+from features.rules import MAX_REJECTED_SHARE
 from serving.answer_file import answer_file
 from serving.answers import Answers
 from serving.backlog_rows import Backlog, read_backlog
@@ -63,6 +64,7 @@ def score_files(
     timezone: str | None = None,
     columns: Mapping[str, Mapping[str, str]] | None = None,
     reject_file: str | Path | None = None,
+    max_rejected_share: float = MAX_REJECTED_SHARE,
     now_us: int | None = None,
     changes: str | Path | None = None,
     threads: int = 2,
@@ -74,7 +76,7 @@ def score_files(
     Parameters
     ----------
     scorer : LeadScorer
-    leads, events, as_of, timezone, columns, reject_file, now_us, changes
+    leads, events, as_of, timezone, columns, reject_file, max_rejected_share, now_us, changes
         As for ``read_backlog``.
     output : Path
         Ends in ``.parquet`` or ``.csv``; written whole or not at all.
@@ -103,6 +105,7 @@ def score_files(
             timezone=timezone,
             columns=columns,
             reject_file=reject_file,
+            max_rejected_share=max_rejected_share,
             now_us=now_us,
             undated=scorer.card.undated,
             changes=changes,

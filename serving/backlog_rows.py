@@ -13,6 +13,7 @@ from features.history import Int64, from_arrow
 from features.matrix import Leads, leads_from_arrow
 from features.readers import read_tables
 from features.relations import rows_of
+from features.rules import MAX_REJECTED_SHARE
 from serving.suppression import foremost
 
 IDS = ("lead_id", "event_id")
@@ -65,6 +66,7 @@ def read_backlog(
     timezone: str | None = None,
     columns: Mapping[str, Mapping[str, str]] | None = None,
     reject_file: str | Path | None = None,
+    max_rejected_share: float = MAX_REJECTED_SHARE,
     now_us: int | None = None,
     undated: bool = False,
     changes: str | Path | None = None,
@@ -73,7 +75,7 @@ def read_backlog(
 
     Parameters
     ----------
-    leads, events, timezone, columns, reject_file, now_us, undated, changes
+    leads, events, timezone, columns, reject_file, max_rejected_share, now_us, undated, changes
         As the readers take them.
     as_of : int or str
         Microseconds since the epoch (UTC) for all rows, or the column of the leads table that holds
@@ -98,6 +100,7 @@ def read_backlog(
         now_us=now_us,
         as_of_column=moments,
         reject_file=reject_file,
+        max_rejected_share=max_rejected_share,
         undated=undated,
         attributes_may_lack=True,
         changes=changes,

@@ -9,7 +9,16 @@ from typing import Annotated, Literal
 import typer
 
 from features import terminal
-from features.commands import AsJson, Changes, Events, Leads, RejectFile, Timezone
+from features.commands import (
+    AsJson,
+    Changes,
+    Events,
+    Leads,
+    RejectFile,
+    RejectShare,
+    Timezone,
+)
+from features.rules import MAX_REJECTED_SHARE
 
 app = typer.Typer()
 
@@ -48,6 +57,7 @@ def score(
     ] = None,
     timezone: Timezone = None,
     reject_file: RejectFile = None,
+    max_rejected_share: RejectShare = MAX_REJECTED_SHARE,
     registry: Registry = DEFAULT_URI,
     as_json: AsJson = False,
 ) -> None:
@@ -81,6 +91,7 @@ def score(
         timezone=timezone,
         columns=per_table(scorer.card.config.get("columns", {})),
         reject_file=reject_file,
+        max_rejected_share=max_rejected_share,
         now_us=now_us,
         changes=changes,
         progress=partial(terminal.rows_done, what="scored"),

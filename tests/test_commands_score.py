@@ -253,6 +253,11 @@ def test_bad_rows_are_set_aside_only_when_few_and_asked_for(score, tmp_path):
     too_many = score("--reject-file", aside, leads=(*leads[:20], leads[-1]))
     assert too_many.code == 2
     assert "too_many_rejects" in too_many.err
+    stated = score(
+        "--reject-file", aside, "--max-rejected-share", "0.05", leads=(*leads[:20], leads[-1])
+    )
+    assert stated.code == 0
+    assert len(column(tmp_path / "s.csv", "lead_id")) == 19
 
 
 def late():

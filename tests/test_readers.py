@@ -248,7 +248,7 @@ CASES = {
     ),
     "too_many_rejects": Case(
         "error leads: too_many_rejects in 1 row. Mend the export: 33.33% of the rows are bad, "
-        "and at most 33.00% may be set aside.",
+        "and at most 33.00% may be set aside (--max-rejected-share).",
         leads=TWO_LEADS + ",2026-01-01T00:00:00Z\n",
         options={"reject_file": "{folder}/rejects.csv", "max_rejected_share": 0.33},
     ),

@@ -8,6 +8,7 @@ from features import moments
 from features.column_map import per_table
 from features.findings import UsageError
 from features.readers import read_tables
+from features.rules import MAX_REJECTED_SHARE
 from features.undated import HORIZON_DAYS
 from training import config
 from training.config import Config, SnapshotGrid
@@ -99,6 +100,7 @@ def crm(
     timezone: str | None,
     changes: str | None = None,
     reject_file: str | None = None,
+    max_rejected_share: float = MAX_REJECTED_SHARE,
     now_us: int,
 ) -> Crm:
     """Read the tables under the contract, as they were known at the moment of the export."""
@@ -113,6 +115,7 @@ def crm(
         until_us=until_us(until, timezone, now_us),
         now_us=now_us,
         reject_file=reject_file,
+        max_rejected_share=max_rejected_share,
         undated=settings.split.undated,
         order_by=settings.split.order_by,
         changes=changes,

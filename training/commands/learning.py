@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from features import terminal
-from features.commands import AsJson, Changes, Events, Leads, RejectFile, Timezone
+from features.commands import (
+    AsJson,
+    Changes,
+    Events,
+    Leads,
+    RejectFile,
+    RejectShare,
+    Timezone,
+)
+from features.rules import MAX_REJECTED_SHARE
 from training.commands.options import (
     DEFAULT_URI,
     ConfigFile,
@@ -51,6 +60,7 @@ def train(
     ] = False,
     timezone: Timezone = None,
     reject_file: RejectFile = None,
+    max_rejected_share: RejectShare = MAX_REJECTED_SHARE,
     seed: Seed = 0,
     registry: Registry = DEFAULT_URI,
     as_json: AsJson = False,
@@ -79,6 +89,7 @@ def train(
             timezone=timezone,
             changes=changes,
             reject_file=reject_file,
+            max_rejected_share=max_rejected_share,
             now_us=now_us(),
         )
         if register is not None:
