@@ -135,11 +135,23 @@ def test_the_curve_by_hand():
     assert [point["won_share"]["value"] for point in points] == pytest.approx(
         [1, 0.5, 2 / 3, 2 / 3]
     )
-    assert [point["wins_per_week"] for point in points] == pytest.approx([3.75, 3.75, 7.5, 10])
+    wins = [point["wins_per_week"]["value"] for point in points]
+    assert wins == pytest.approx([3.75, 3.75, 7.5, 10])
     for point in points:
-        assert (
-            point["won_share"]["low"] <= point["won_share"]["value"] <= point["won_share"]["high"]
-        )
+        for figure in (point["won_share"], point["wins_per_week"]):
+            assert figure["low"] <= figure["value"] <= figure["high"]
+
+
+def test_one_more_lead_is_won_as_often_as_those_that_a_point_adds():
+    rows = made([(1, 0, 0.9, 1), (2, 0, 0.8, 0), (3, 0, 0.7, 1), (4, 0, 0.1, np.nan)])
+    more = [point["one_more"] for point in rows.curve()]
+    assert [figure["value"] for figure in more] == [1, 0, 1, None]
+    assert more[1]["low"] == 0 < more[1]["high"]
+
+
+def test_a_win_that_comes_too_late_for_an_earlier_crossing_makes_no_share_below_zero():
+    late = made([(1, 0, 0.5, 0), (1, 5, 0.9, 1), (2, 0, 0.5, 0)])
+    assert [point["one_more"]["value"] for point in late.curve()] == [1, 0]
 
 
 def test_no_leads_are_no_evidence():

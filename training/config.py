@@ -164,6 +164,17 @@ class Gate(_Section):
         return self
 
 
+class Report(_Section):
+    """By which columns of the leads table the report tells groups of leads apart.
+
+    `groups` are watched for fairness, whether the model knows them or not; `segments` are looked at
+    for where the model does worst, in place of the attributes of few values.
+    """
+
+    groups: tuple[Said, ...] = ()
+    segments: tuple[Said, ...] = ()
+
+
 class Config(_Section):
     """A training run's configuration; every key has a default.
 
@@ -182,6 +193,7 @@ class Config(_Section):
     rule: RuleChoice = RuleChoice()
     split: Split = Split()
     gate: Gate = Gate()
+    report: Report = Report()
 
 
 def read(path: Path | None) -> Config:

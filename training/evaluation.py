@@ -143,7 +143,7 @@ def figures(
     measure = _Measure.of(score.astype(np.float64), won, as_of_us, capacity_per_week)
     value = measure(np.ones(len(score)))
     code = np.unique(lead[best_first], return_inverse=True)[1]
-    drawn = np.array([measure(weight) for weight in _weights(code, draws, seed)])
+    drawn = np.array([measure(weight) for weight in weights(code, draws, seed)])
     low, high = _quantiles(drawn)
     return Figures(*(Figure(*map(float, triple)) for triple in zip(value, low, high, strict=True)))
 
@@ -308,7 +308,7 @@ def paired_bootstrap(
     if not len(difference):
         return Figure(*[float("nan")] * 3)
     code = np.unique(lead, return_inverse=True)[1]
-    drawn = [_dot(w, difference) / w.sum() for w in _weights(code, draws, seed)]
+    drawn = [_dot(w, difference) / w.sum() for w in weights(code, draws, seed)]
     tail = (1.0 - LEVEL) / 2
     low, high = np.quantile(drawn, [tail, 1.0 - tail]).tolist()
     return Figure(float(difference.mean()), low, high)
@@ -414,8 +414,8 @@ def _lift(wins: Float64, rows: Float64) -> float:
     return _ratio(float(np.interp(TOP_SHARE * seen[-1], seen, won)) / TOP_SHARE, float(won[-1]))
 
 
-def _weights(code: Int64, draws: int, seed: int) -> Iterator[Float64]:
-    """Yield how often each row's lead is drawn."""
+def weights(code: Int64, draws: int, seed: int) -> Iterator[Float64]:
+    """Yield how often each row's cluster is drawn, in each draw of a bootstrap."""
     rng = np.random.default_rng(seed)
     leads = int(code.max()) + 1
     for _ in range(draws):

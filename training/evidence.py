@@ -136,38 +136,39 @@ class Evidence:
         )
 
     def curve(self) -> list[dict[str, Any]]:
-        """Tell what more hand-offs a week bring: share won among them with its interval, and wins.
+        """Tell what more hand-offs a week bring: share won among them, and wins.
 
-        The interval is Clopper and Pearson's, 95 %.
+        `one_more` is the share won of the leads that a point adds to the one before it: what one
+        more lead a week brings there. Intervals are Clopper and Pearson's, 95 %.
         """
         if not len(self.best):
             return []
         arriving = float(self.leads_per_week.mean())
         places = np.unique(np.linspace(1, len(self.best), POINTS).round().astype(int))
         points = []
+        before = (0, 0)
         for threshold in self.best[places - 1].tolist():
             per_week = arriving * float((self.best >= threshold).mean())
             won = self.won_share(threshold)
-            share = won["value"]
+            known = self.crossed(threshold)
             points.append(
                 {
                     "threshold": threshold,
                     "per_week": per_week,
                     "won_share": won,
-                    "wins_per_week": None if share is None else per_week * share,
+                    "wins_per_week": {
+                        name: None if bound is None else per_week * bound
+                        for name, bound in won.items()
+                    },
+                    "one_more": _won_share(*_added(before, known)),
                 }
             )
+            before = known
         return points
 
     def won_share(self, threshold: float) -> dict[str, float | None]:
         """Return the share won among the leads that reach a threshold, with its interval."""
-        known, won = self.crossed(threshold)
-        tail = (1 - CONFIDENCE) / 2
-        return {
-            "value": won / known if known else None,
-            "low": float(beta.ppf(tail, won, known - won + 1)) if won else 0.0,
-            "high": float(beta.ppf(1 - tail, won + 1, known - won)) if won < known else 1.0,
-        }
+        return _won_share(*self.crossed(threshold))
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
@@ -188,3 +189,21 @@ class Evidence:
             np.array(plain["won"], np.float64),
             np.array(plain["leads_per_week"], np.int64),
         )
+
+
+def _added(before: tuple[int, int], now: tuple[int, int]) -> tuple[int, int]:
+    """Give the known and the won that a lower threshold adds.
+
+    A lead that crosses earlier may be won too late to count, so the wins may even be fewer.
+    """
+    known = max(now[0] - before[0], 0)
+    return known, min(max(now[1] - before[1], 0), known)
+
+
+def _won_share(known: int, won: int) -> dict[str, float | None]:
+    tail = (1 - CONFIDENCE) / 2
+    return {
+        "value": won / known if known else None,
+        "low": float(beta.ppf(tail, won, known - won + 1)) if won else 0.0,
+        "high": float(beta.ppf(1 - tail, won + 1, known - won)) if won < known else 1.0,
+    }

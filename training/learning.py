@@ -10,7 +10,7 @@ from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from features.contract import Finding
-from training import leaks
+from training import leaks, segments
 from training.choosing import choose
 from training.config import Config
 from training.crm import Crm
@@ -63,10 +63,13 @@ def learn(
     ------
     TooLittleHistory
         Nothing can be learned; or too little to judge, and not `allow_weak`.
+    ConfigError
+        ``report.groups`` or ``report.segments`` name a column that the leads table has not.
     GateRefused
         A column or an event type gives the outcome away, and nobody allowed it.
     """
     clock = clock or Stopwatch()
+    segments.check(config.report, crm.table.column_names)
     clock("snapshots")
     study = prepare(crm, config, seed=seed, threads=threads)
     if study.roles.weak and not allow_weak:

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from features.findings import UsageError
 from training.config import RuleChoice
 from training.evidence import Evidence
+from training.outlook import outlook
 from training.report.promise import promise
 from training.scorer import RETRAIN, ArtifactError, LeadScorer
 
@@ -81,7 +82,8 @@ def ruled(scorer: LeadScorer, choice: RuleChoice) -> LeadScorer:
 def report_with(folder: Path, scorer: LeadScorer) -> dict[str, Any] | None:
     """Return the report beside a model with its new rule; None where there is no report.
 
-    What the old rule's replay gave is left out: it says nothing of this one.
+    What the old rule's replay gave, and the leads that it changed, are left out: they say nothing
+    of this one.
     """
     path = folder / "report.json"
     if not path.is_file():
@@ -92,4 +94,10 @@ def report_with(folder: Path, scorer: LeadScorer) -> dict[str, Any] | None:
     kept = {name: report["rule"][name] for name in ("curve",) if name in report["rule"]}
     shares = dict.fromkeys(("recent_share_refit", "recent_share_judged"))
     report["rule"] = {**new, **kept, "judged": {}, **shares}
+    if "outlook" in report:
+        evidence = Evidence.from_dict(scorer.reference["evidence"])
+        report["outlook"] = outlook(evidence, scorer.rule).as_dict()
+        report["changes"] = {"share": None, "of_the_rule": False, "orders": []}
+        report["gain"]["rule_share"] = None
+        report["another_rule"] = True
     return report

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from features import terminal
+from training.report import wording
 
 METRICS: dict[str, str] = {
     "log_loss": "log loss",
@@ -24,10 +25,12 @@ SHOWN = ("log_loss", "auc", "calibration_ratio", "lift_at_10pct")
 
 def write(report: Mapping[str, Any], folder: Path) -> None:
     """Write ``report.json`` (NaN becomes null) and a self-contained ``report.html``."""
+    from training.report import page  # noqa: PLC0415  it needs this module
+
     values = plain(report)
     write_json(values, folder / "report.json")
-    page = render("report.html.j2", report=values, metrics=METRICS)
-    (folder / "report.html").write_text(page, encoding="utf-8")
+    text = render("report.html.j2", metrics=METRICS, **page.parts(values))
+    (folder / "report.html").write_text(text, encoding="utf-8")
 
 
 def write_json(values: Any, path: Path) -> None:
@@ -45,7 +48,7 @@ def render(template: str, **values: Any) -> str:
         autoescape=True,
         undefined=jinja2.StrictUndefined,
     )
-    pages.filters["figure"] = figure
+    pages.filters.update(figure=figure, percent=wording.percent, short=wording.short)
     return pages.get_template(template).render(**values)
 
 

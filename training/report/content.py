@@ -17,7 +17,9 @@ from training.judging import Judged
 from training.labels import maturity_curve
 from training.leaks import Leak
 from training.origins import WINS_TO_JUDGE
+from training.report import model_card
 from training.report.promise import promise
+from training.report.standing import standing
 from training.scorer import Card
 from training.shipping import Shipped
 from training.study import Study
@@ -42,6 +44,7 @@ def describe(
 ) -> dict[str, Any]:
     """Put all that the report says into one plain mapping; NaN where a figure is not defined."""
     rule = shipped.scorer.rule
+    against = _against_baselines(study, judged)
     report: dict[str, Any] = {
         "data": _describe_data(study),
         "label": _describe_label(study),
@@ -59,7 +62,7 @@ def describe(
         "calibration": asdict(shipped.scorer.calibration) | {"judged": asdict(choice.calibration)},
         "test": _describe_test(study, judged),
         "exposure": _exposure(study, judged).as_dict(),
-        "against_baselines": _against_baselines(study, judged),
+        "against_baselines": against,
         "rule": {
             **rule.as_dict(),
             "curve": Evidence.from_dict(shipped.scorer.reference["evidence"]).curve(),
@@ -70,7 +73,9 @@ def describe(
         "leaks": [leak.as_dict() for leak in leaks],
         "gate": {"passed": None, "checks": []},
         "weak": study.roles.weak,
+        **standing(study, choice, judged, shipped.scorer, against.get("best")),
     }
+    report["card"] = model_card.describe(study, shipped, report)
     return {"summary": list(_summary(report)), **report}
 
 
