@@ -59,6 +59,9 @@ def test_every_key_is_read(tmp_path):
             [rule]
             kind = "capacity"
             capacity_per_week = 25
+            [report]
+            groups = ["country", "性別"]
+            segments = ["industry"]
             """,
         )
     )
@@ -69,6 +72,8 @@ def test_every_key_is_read(tmp_path):
     assert config.features.windows_days == (7, 28)
     assert (config.events.sales, config.events.handoff) == (("電話",), ("mql",))
     assert config.rule.capacity_per_week == 25
+    assert config.report.groups == ("country", "性別")
+    assert config.report.segments == ("industry",)
     every = read(written(tmp_path, "[snapshots]\nevery_days = 30"))
     assert every.snapshots.every_days == 30
 

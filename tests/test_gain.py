@@ -1,5 +1,7 @@
 """The wins among the best leads, and who would change under another order, by hand."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -81,13 +83,13 @@ def test_an_order_that_finds_more_is_better_beyond_chance_and_turned_it_is_worse
     score = rng.random(600)
     sample = made(score, rng.random(600) < score)
     ids, hashes = [str(k) for k in range(600)], np.arange(600, dtype=np.uint64)
-    given = {"ids": ids, "hashes": hashes, "share": 0.2, "seed": 0}
-    [found] = exchange(sample, {"turned": 1 - score}, **given)
+    compare = partial(exchange, ids=ids, hashes=hashes, share=0.2, seed=0)
+    [found] = compare(sample, {"turned": 1 - score})
     gap = found["more_won"]
     assert 0 < gap["low"] <= gap["value"] <= gap["high"]
     assert gap["value"] == found["model"]["won"] - found["other"]["won"]
     turned = made(1 - score, sample.won)
-    assert exchange(turned, {"right": score}, **given)[0]["more_won"]["high"] < 0
+    assert compare(turned, {"right": score})[0]["more_won"]["high"] < 0
 
 
 def test_the_same_order_changes_nobody():

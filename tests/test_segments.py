@@ -113,7 +113,8 @@ def test_leads_whose_outcome_is_not_known_are_not_judged():
 
 
 def test_segments_that_are_named_take_the_place_of_the_others():
-    found = found_in(*world(), Report(segments=("shop", "size")))
+    sample, table = world()
+    found = found_in(sample, table, Report(segments=("shop", "size")))
     assert {each["attribute"] for each in found["groups"]} <= {"shop", "size"}
     assert found["attributes"] == ["shop", "size"]
     assert [e["level"] for e in found["groups"] if e["attribute"] == "shop"] == ["28 others"]

@@ -27,6 +27,10 @@ EMPTY: dict[str, Any] = {
 """What reports of earlier versions have not."""
 LEAST_WINS_DRAWN = 10
 OF_A_CONCEPT, OF_ENGAGEMENT, OF_RECORD = 2, 8, 12
+OF_AGES = (
+    ("age_auc", "auc", "AUC", 0.5),
+    ("age_ratio", "calibration_ratio", "mean score / share won", 1.0),
+)
 LEVELS_SHOWN = 8
 SEGMENTS_SHOWN = 15
 
@@ -50,49 +54,49 @@ def parts(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _drawn(report: Mapping[str, Any]) -> dict[str, str]:
-    test, curve = report["test"], report["rule"].get("curve", [])
+    test = report["test"]
+    beside = {name: test["baselines"][name] for name in test["baselines"] if name in glance.ORDERS}
     months = [month for month in report["months"] if month["matured"]]
-    by_age = [age for age in test["by_age"] if age["won_leads"] >= LEAST_WINS_DRAWN]
-    known = {name: test["baselines"][name] for name in glance.ORDERS if name in test["baselines"]}
-    beside = {"model": test["model"], **known}
-    now = report["outlook"]["hand_offs_per_week"]["value"]
-    undated = "undated_order" in report["data"]
-    ages = [f"{age['age_days']:g} d" for age in by_age]
-    of_months = [each["month"] for each in months]
-    several = len(ages) > 1
-    return {
+    drawn = {
         "reliability": plots.reliability(test["reliability"]),
         "gain": plots.gain(report["gain"]["curves"], report["gain"]["rule_share"]),
         "capture": plots.beside(
-            list(beside),
-            [figures["capture_at_capacity"] for figures in beside.values()],
+            ["model", *beside],
+            [one["capture_at_capacity"] for one in (test["model"], *beside.values())],
             "wins among the leads taken",
         ),
-        "share_won": plots.against_week(curve, "won_share", "share won", now, share=True),
-        "wins": plots.against_week(curve, "wins_per_week", "wins a week", now, share=False)
-        if curve and isinstance(curve[0]["wins_per_week"], Mapping)
-        else "",
-        "maturity": ""
-        if undated
-        else plots.maturity(report["label"]["maturity_curve"], report["label"]["horizon_days"]),
         "month": plots.shares(
-            of_months,
-            [each["share_won"] for each in months],
-            [each["mean_score"] for each in months],
+            [month["month"] for month in months],
+            [month["share_won"] for month in months],
+            [month["mean_score"] for month in months],
         ),
-        "month_auc": plots.figures(of_months, [m["auc"] for m in months], "AUC", 0.5),
-        "age_auc": plots.figures(ages, [a["figures"]["auc"] for a in by_age], "AUC", 0.5)
-        if several
-        else "",
-        "age_ratio": plots.figures(
-            ages,
-            [a["figures"]["calibration_ratio"] for a in by_age],
-            "mean score / share won",
-            1.0,
-        )
-        if several
-        else "",
+        "month_auc": plots.figures(
+            [month["month"] for month in months], [month["auc"] for month in months], "AUC", 0.5
+        ),
     }
+    dated = () if "undated_order" in report["data"] else (_of_weeks, _of_days)
+    return drawn | {name: svg for draw in dated for name, svg in draw(report).items()}
+
+
+def _of_weeks(report: Mapping[str, Any]) -> dict[str, str]:
+    curve = report["rule"].get("curve", [])
+    now = report["outlook"]["hand_offs_per_week"]["value"]
+    found = {"share_won": plots.against_week(curve, "won_share", "share won", now, share=True)}
+    if curve and isinstance(curve[0]["wins_per_week"], Mapping):  # earlier versions: no interval
+        found["wins"] = plots.against_week(curve, "wins_per_week", "wins a week", now, share=False)
+    return found
+
+
+def _of_days(report: Mapping[str, Any]) -> dict[str, str]:
+    told = report["label"]
+    ages = [age for age in report["test"]["by_age"] if age["won_leads"] >= LEAST_WINS_DRAWN]
+    found = {"maturity": plots.maturity(told["maturity_curve"], told["horizon_days"])}
+    if len(ages) > 1:
+        names = [f"{age['age_days']:g} d" for age in ages]
+        for name, key, label, level in OF_AGES:
+            figures = [age["figures"][key] for age in ages]
+            found[name] = plots.figures(names, figures, label, level)
+    return found
 
 
 def _insight(found: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:

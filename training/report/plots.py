@@ -180,12 +180,12 @@ def beside(names: Sequence[str], found: Sequence[Mapping[str, Any]], label: str)
         return ""
 
     def draw(axes: Any) -> None:
-        for k in known:
+        for place, k in enumerate(known):
             colour, bounds = LINE if k == 0 else FAINT, found[k]
-            axes.plot([bounds["low"], bounds["high"]], [k, k], color=colour, lw=2)
-            axes.plot(bounds["value"], k, "o", color=colour, ms=5)
-        axes.set_yticks(known, [names[k].replace("_", " ") for k in known])
-        axes.set(xlabel=label, xlim=(0, 1), ylim=(max(known) + 0.6, -0.6))
+            axes.plot([bounds["low"], bounds["high"]], [place, place], color=colour, lw=2)
+            axes.plot(bounds["value"], place, "o", color=colour, ms=5)
+        axes.set_yticks(range(len(known)), [names[k].replace("_", " ") for k in known])
+        axes.set(xlabel=label, xlim=(0, 1.03), ylim=(len(known) - 0.4, -0.6))
         _percent(axes, "x")
 
     return _svg(draw)
