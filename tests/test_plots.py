@@ -60,6 +60,14 @@ def test_what_has_nothing_to_show_is_not_drawn():
     assert plots.beside(["model"], [UNKNOWN], "wins") == ""
 
 
+def test_no_more_names_stand_under_an_axis_than_fit():
+    weeks = [f"2026-{month:02}-05" for month in range(1, 13)]
+    assert len(re.findall(r">2026-\d\d-05<", plots.per_week(weeks, [1] * 12, None))) == 4
+    days = [f"{day} d" for day in range(12)]
+    assert len(re.findall(r">\d+ d<", plots.figures(days, [FIGURE] * 12, "AUC", 0.5))) == 4
+    assert len(re.findall(r">\d+ d<", plots.figures(days[:5], [FIGURE] * 5, "AUC", 0.5))) == 5
+
+
 def test_the_rule_and_the_horizon_are_marked():
     assert ">the rule<" in DRAWN["gain"]()
     assert ">the rule<" not in plots.gain({"model": GAIN}, None)

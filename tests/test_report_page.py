@@ -230,7 +230,7 @@ def test_better_is_said_only_beyond_chance(low, high, said, card):
     changed = copy.deepcopy(report.plain(plainly_learned().report))
     order = changed["changes"]["orders"][0]
     order["more_won"] = {"value": (low + high) / 2, "low": low, "high": high}
-    assert said in glance.verdict(order)
+    assert said in glance.verdict(order, "time")
     assert glance.cards(changed)[-1]["big"] == card
 
 
@@ -257,6 +257,9 @@ def test_the_card_names_what_the_model_knows_and_who_let_a_leak_pass(tmp_path):
     values, text = written(world("hash"), tmp_path)
     assert values["card"]["won"].startswith("An outcome 'won' within 30 days")
     assert any("not judged on later leads" in limit for limit in values["card"]["limits"])
+    verdict = glance.verdict(values["changes"]["orders"][0], "hash")
+    assert "held-out leads" in verdict
+    assert verdict in first_screen(text)
     assert "web_visit by Sato: keen leads all win here" in Page(text).text
     odd = oddly_learned().report["card"]["features"]
     assert "部門" in odd["attributes"]

@@ -44,12 +44,16 @@ def more(report: dict[str, Any]) -> str:
     )
 
 
-def verdict(order: dict[str, Any]) -> str:
-    """Say whether the model picked better than another order did, the same number of leads."""
+def verdict(order: dict[str, Any], kind: str) -> str:
+    """Say whether the model picked better than another order did, the same number of leads.
+
+    `kind` is that of the split, "time" or "hash".
+    """
     gap = order["more_won"]
     other = ORDERS.get(order["against"], order["against"].replace("_", " "))
+    which = "later" if kind == "time" else "held-out"
     facts = (
-        f"Of {order['leads']:,} later leads the {order['handed_off']:,} best were handed off: "
+        f"Of {order['leads']:,} {which} leads the {order['handed_off']:,} best were handed off: "
         f"{order['model']['won']:,} of the model's were won, {order['other']['won']:,} of those "
         f"that {other} picks"
     )

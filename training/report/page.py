@@ -42,7 +42,10 @@ def parts(values: Mapping[str, Any]) -> dict[str, Any]:
         "report": report,
         "undated": "undated_order" in report["data"],
         "cards": glance.cards(report),
-        "verdicts": [glance.verdict(order) for order in report["changes"]["orders"]],
+        "verdicts": [
+            glance.verdict(order, report["origins"]["kind"])
+            for order in report["changes"]["orders"]
+        ],
         "one_more": glance.more(report),
         "name_of": glance.name,
         "drawn": _drawn(report),

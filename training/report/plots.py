@@ -28,7 +28,7 @@ COLOURS = {
     FAINT: f"var(--faint, {FAINT})",
 }
 WIDTH, HEIGHT = 4.6, 3.0
-MOST_TICKS = 5
+MOST_TICKS, MOST_CHARACTERS = 5, 40
 BAND = 0.18
 ABOVE = {"loc": "lower left", "bbox_to_anchor": (0.0, 1.0), "ncols": 2, "borderaxespad": 0.0}
 """Where a legend stands: never on what it explains."""
@@ -202,7 +202,9 @@ def _intervals(
 
 def _name(axes: Any, names: Sequence[str]) -> None:
     """Write as many names under the axis as can be read."""
-    step = max(-(-len(names) // MOST_TICKS), 1)
+    longest = max((len(name) for name in names), default=1)
+    most = max(min(MOST_TICKS, MOST_CHARACTERS // longest), 1)
+    step = max(-(-len(names) // most), 1)
     axes.set_xticks(range(0, len(names), step), names[::step])
     axes.set_xlim(-0.7, len(names) - 0.3)
 

@@ -27,15 +27,15 @@ def percent(value: Figure | Number) -> str:
 def short(value: Figure | Number) -> str:
     """Write a figure with two decimals, and its interval.
 
-    >>> short({"value": 0.7123, "low": 0.66, "high": 0.759}), short(None)
-    ('0.71 (0.66–0.76)', '–')
+    >>> short({"value": 0.7123, "low": 0.66, "high": 0.759}), short(None), short(-0.004)
+    ('0.71 (0.66–0.76)', '–', '0.00')
     """
     middle = value.get("value") if isinstance(value, Mapping) else value
     if middle is None:
         return "–"
     if not isinstance(value, Mapping) or value["low"] is None or value["high"] is None:
-        return f"{middle:.2f}"
-    return f"{middle:.2f} ({value['low']:.2f}–{value['high']:.2f})"
+        return f"{middle:z.2f}"
+    return f"{middle:z.2f} ({value['low']:.2f}–{value['high']:.2f})"
 
 
 def amount(value: float) -> str:
