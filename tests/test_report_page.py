@@ -234,6 +234,18 @@ def test_better_is_said_only_beyond_chance(low, high, said, card):
     assert glance.cards(changed)[-1]["big"] == card
 
 
+def test_leads_held_out_by_hash_are_not_called_later_ones():
+    order = plainly_learned().report["changes"]["orders"][0]
+    assert glance.verdict(order, "hash").startswith(f"Of {order['leads']} held-out leads")
+    assert glance.verdict(order, "time").startswith(f"Of {order['leads']} later leads")
+
+
+def test_where_no_simple_method_tells_leads_apart_the_page_says_so(tmp_path):
+    values, text = written(world("hash"), tmp_path)
+    assert values["changes"]["orders"] == []
+    assert "Nothing to compare with" in first_screen(text)
+
+
 def test_groups_of_any_name_and_without_wins_stand_on_the_page(tmp_path):
     values, text = written(oddly_learned().report, tmp_path)
     shown = Page(text).text
@@ -257,9 +269,6 @@ def test_the_card_names_what_the_model_knows_and_who_let_a_leak_pass(tmp_path):
     values, text = written(world("hash"), tmp_path)
     assert values["card"]["won"].startswith("An outcome 'won' within 30 days")
     assert any("not judged on later leads" in limit for limit in values["card"]["limits"])
-    verdict = glance.verdict(values["changes"]["orders"][0], "hash")
-    assert "held-out leads" in verdict
-    assert verdict in first_screen(text)
     assert "web_visit by Sato: keen leads all win here" in Page(text).text
     odd = oddly_learned().report["card"]["features"]
     assert "部門" in odd["attributes"]
