@@ -1,14 +1,15 @@
 """What each value of each feature went with among the judged leads; no causes, nothing drawn."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from features.attributes import Attribute
-from features.catalogue import Feature
+from features.catalogue import Feature, display_name, of_attribute
 from features.history import Float32
+from features.matrix import FeatureSpec
 from training import evaluation, levels
 from training.levels import Levels
 from training.sample import Sample
@@ -21,9 +22,7 @@ LEAST_LEADS = 10
 """Of a value, to be a group of its own."""
 
 
-def insights(
-    sample: Sample, X: Float32, features: Sequence[Feature], attributes: Sequence[Attribute]
-) -> list[dict[str, Any]]:
+def insights(sample: Sample, X: Float32, spec: FeatureSpec) -> list[dict[str, Any]]:
     """Set the share won beside the mean score, by value of each feature, largest effects first.
 
     Parameters
@@ -31,7 +30,8 @@ def insights(
     sample : Sample
         Matured leads.
     X : float32 [leads, features]
-    features, attributes : sequences of the model's
+        Those of `spec`, in its order.
+    spec : FeatureSpec
 
     Returns
     -------
@@ -43,20 +43,20 @@ def insights(
     """
     if not len(sample) or not 0 < sample.won.sum() < len(sample):
         return []
-    of_record = {f"lead_{attribute.name}": attribute for attribute in attributes}
-    found = [
-        _insight(feature, of_record.get(feature.name), X[:, at], sample)
-        for at, feature in enumerate(features)
-    ]
+    of_record = {of_attribute(attribute).name: attribute for attribute in spec.attributes}
+    found = []
+    for at, feature in enumerate(spec.features):
+        attribute = of_record.get(feature.name)
+        grouped = _levels(feature, attribute, X[:, at], spec)
+        found.append(_insight(feature, attribute, grouped, sample))
     found = [each for each in found if len(each["levels"]) > 1 and each["effect"] > 0]
     found.sort(key=lambda each: (-each["effect"], each["feature"]))
     return [each for at, each in enumerate(found) if at < MOST_FEATURES or each["attribute"]]
 
 
 def _insight(
-    feature: Feature, attribute: Attribute | None, values: Float32, sample: Sample
+    feature: Feature, attribute: Attribute | None, grouped: Levels, sample: Sample
 ) -> dict[str, Any]:
-    grouped = _levels(attribute, values)
     count = _sum(grouped, np.ones(len(sample)))
     won, score = (_sum(grouped, values) for values in (sample.won, sample.score))
     return {
@@ -91,12 +91,23 @@ def _sum(grouped: Levels, values: Float64) -> Float64:
     return found
 
 
-def _levels(attribute: Attribute | None, values: Float32) -> Levels:
+def _levels(
+    feature: Feature, attribute: Attribute | None, values: Float32, spec: FeatureSpec
+) -> Levels:
+    if attribute is None and feature.category:
+        return levels.of_codes(*_of_slots(feature.name, values, spec))
     if attribute is None or attribute.kind == "number":
         return levels.of_numbers(values)
     if attribute.kind == "category":
         return levels.of_codes(values, attribute.levels)
     return levels.of_codes(values + 1, ("no", "yes"))
+
+
+def _of_slots(name: str, values: Float32, spec: FeatureSpec) -> tuple[Float32, tuple[str, ...]]:
+    """Give first and last types and channels as an attribute's codes: every other one is 0."""
+    names = spec.channels if name.endswith("channel") else spec.types
+    codes = np.where(values >= len(names), np.float32(0), values + 1)
+    return codes, tuple(display_name(kind)[0] for kind in names)
 
 
 def _effect(count: Float64, won: Float64) -> float:

@@ -59,8 +59,7 @@ def standing(
         "insight": insight.insights(
             known,
             study.matrix(scorer.spec, study.snapshots.rows(known.row)),
-            scorer.spec.features,
-            scorer.spec.attributes,
+            scorer.spec,
         ),
     }
 
