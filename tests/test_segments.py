@@ -59,7 +59,7 @@ def test_the_worst_group_stands_first_and_small_ones_are_counted():
     names = [(each["attribute"], each["level"]) for each in found["groups"]]
     assert names[0] == ("地域", "blind")
     assert names[-1] == ("地域", "seen")
-    skill = [each["skill"] for each in found["groups"]]
+    skill = [each["skill"]["value"] for each in found["groups"]]
     assert skill == sorted(skill)
     assert skill[0] < 0.02 < skill[-1]
     assert ("tiny", "few") not in names
@@ -81,6 +81,10 @@ def test_the_figures_are_of_the_leads_of_the_group():
     assert blind["handed_off"]["value"] == 0
     seen = by_name["seen"]
     assert seen["auc"]["low"] > 0.6
+    share = sample.won[~mask].mean()
+    own = -(share * np.log(share) + (1 - share) * np.log(1 - share))
+    assert seen["skill"]["value"] == pytest.approx(1 - seen["log_loss"]["value"] / own)
+    assert 0 < seen["skill"]["low"] < seen["skill"]["value"] < seen["skill"]["high"] < 1
     assert seen["handed_off"]["value"] == (sample.score[~mask] >= 0.5).mean()
     assert seen["found"]["value"] == sample.handed[~mask & (sample.won > 0)].mean()
     assert seen["calibration_ratio"]["value"] == pytest.approx(
@@ -92,7 +96,7 @@ def test_an_inverted_score_is_below_its_group_s_own_share():
     sample, table = world()
     turned = made(0.7 - sample.score, sample.won)
     by_name = {each["level"]: each for each in found_in(turned, table)["groups"]}
-    assert by_name["seen"]["skill"] < -0.3
+    assert by_name["seen"]["skill"]["high"] < -0.3
     assert by_name["seen"]["auc"]["high"] < 0.5
 
 
@@ -148,7 +152,7 @@ def test_a_group_without_any_win_has_counts_and_no_figures():
         "groups"
     ]
     assert (group["leads"], group["won"], group["share_won"]["value"]) == (60, 0, 0)
-    assert np.isnan([group["found"]["value"], group["auc"]["value"], group["skill"]]).all()
+    assert np.isnan([group["found"]["value"], group["auc"]["value"], group["skill"]["value"]]).all()
 
 
 def test_months_are_those_of_the_judging_and_young_ones_have_no_outcome():

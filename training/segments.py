@@ -1,5 +1,6 @@
 """Figures of the judged leads by month and by group of leads, the worst first; nothing is drawn."""
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -10,7 +11,7 @@ import pyarrow as pa
 from joblib import Parallel, delayed
 
 from features.attributes import Attribute
-from training import evaluation, levels
+from training import evaluation, levels, promotion
 from training.config import ConfigError, Report
 from training.evaluation import Figure
 from training.levels import Levels
@@ -45,7 +46,7 @@ class Group:
     mean_score : float
     log_loss, auc, calibration_ratio : Figure
         NaN where the group is too small.
-    skill : float
+    skill : Figure
         1 - log loss / that of the group's own share won; 0 and below: the score tells nothing of
         who of the group is won, or is wrong about the group as a whole.
     """
@@ -62,7 +63,7 @@ class Group:
     log_loss: Figure = NOTHING
     auc: Figure = NOTHING
     calibration_ratio: Figure = NOTHING
-    skill: float = float("nan")
+    skill: Figure = NOTHING
 
     @property
     def large(self) -> bool:
@@ -191,19 +192,33 @@ def _judged(group: Group, rows: Sample, seed: int) -> Group:
     found = evaluation.figures(
         known.score, known.won, known.cluster, known.as_of_us, seed=seed, draws=DRAWS
     )
-    p = group.won / group.matured
-    own = -(p * np.log(p) + (1 - p) * np.log1p(-p))
     return replace(
         group,
         log_loss=found.log_loss,
         auc=found.auc,
         calibration_ratio=found.calibration_ratio,
-        skill=1 - found.log_loss.value / own,
+        skill=_skill(known, seed),
     )
 
 
+def _skill(known: Sample, seed: int) -> Figure:
+    loss = promotion.losses(known.score, known.won)
+
+    def skill(weight: Float64) -> float:
+        rows = weight.sum()
+        p = float((weight * known.won).sum() / rows)
+        own = -(p * math.log(p) + (1 - p) * math.log1p(-p)) if 0 < p < 1 else math.nan
+        return 1 - float((weight * loss).sum() / rows) / own
+
+    code = np.unique(known.cluster, return_inverse=True)[1]
+    drawn = [skill(weight) for weight in evaluation.weights(code, DRAWS, seed)]
+    tail = (1 - evaluation.LEVEL) / 2
+    low, high = np.nanquantile(drawn, [tail, 1 - tail]).tolist()
+    return Figure(skill(np.ones(len(known))), low, high)
+
+
 def _worst_first(group: Group) -> tuple[float, str, str]:
-    return (group.skill, group.attribute, group.level or "")
+    return (group.skill.value, group.attribute, group.level or "")
 
 
 def _taken(table: pa.Table, name: str, sample: Sample) -> pa.ChunkedArray:

@@ -29,13 +29,20 @@ def short(value: Figure | Number) -> str:
 
     >>> short({"value": 0.7123, "low": 0.66, "high": 0.759}), short(None), short(-0.004)
     ('0.71 (0.66–0.76)', '–', '0.00')
+    >>> short({"value": -0.1, "low": -0.24, "high": 0.04})
+    '−0.10 (−0.24 to 0.04)'
     """
     middle = value.get("value") if isinstance(value, Mapping) else value
     if middle is None:
         return "–"
     if not isinstance(value, Mapping) or value["low"] is None or value["high"] is None:
-        return f"{middle:z.2f}"
-    return f"{middle:z.2f} ({value['low']:.2f}–{value['high']:.2f})"
+        return _signed(middle)
+    between = " to " if value["low"] < 0 else "–"
+    return f"{_signed(middle)} ({_signed(value['low'])}{between}{_signed(value['high'])})"
+
+
+def _signed(value: float) -> str:
+    return f"{value:z.2f}".replace("-", "−")
 
 
 def amount(value: float) -> str:
