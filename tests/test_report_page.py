@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -13,6 +14,7 @@ import pyarrow as pa
 import pytest
 
 from tests.factories import make_events, make_leads
+from tests.test_changes import told_world
 from tests.test_report import Page
 from tests.test_undated import spreadsheet
 from tests.test_undated import train as train_undated
@@ -257,6 +259,15 @@ def test_groups_of_any_name_and_without_wins_stand_on_the_page(tmp_path):
     assert ("部門", None) in groups
     assert len([1 for attribute, _ in groups if attribute == "campaign"]) == 13
     assert "Nobody has named the groups" not in shown
+
+
+def test_groups_are_those_of_the_moment_of_judging_where_the_history_is_known():
+    today, changes = told_world()
+    watched = PLAIN.model_copy(update={"report": Report(groups=("tier",))})
+    found = learn_quickly(replace(today, changes=changes), watched).report
+    [group] = found["groups"]["groups"]
+    assert group["level"] == "tin"
+    assert group["won"] == found["rows"]["test"]["won"] > 0
 
 
 def test_without_named_groups_the_card_says_that_nobody_watches(tmp_path):

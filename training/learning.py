@@ -69,7 +69,7 @@ def learn(
         A column or an event type gives the outcome away, and nobody allowed it.
     """
     clock = clock or Stopwatch()
-    segments.check(config.report, crm.table.column_names)
+    segments.check(config.report, (*crm.table.column_names, *crm.leads.changes))
     clock("snapshots")
     study = prepare(crm, config, seed=seed, threads=threads)
     if study.roles.weak and not allow_weak:

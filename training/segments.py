@@ -102,7 +102,7 @@ def by_month(sample: Sample, seed: int) -> list[dict[str, Any]]:
 
 def segments(
     sample: Sample,
-    table: pa.Table,
+    records: pa.Table,
     attributes: Iterable[Attribute],
     wanted: Report,
     *,
@@ -116,8 +116,8 @@ def segments(
     Parameters
     ----------
     sample : Sample
-    table : pa.Table
-        The leads.
+    records : pa.Table [leads of the sample]
+        Their records as they stood at the moment of judging.
     attributes : of Attribute
         Those that are features.
     wanted : Report
@@ -129,10 +129,10 @@ def segments(
         ``groups``, the large ones by `skill`; ``attributes`` looked at; ``left_out``, those of too
         many values; ``too_small``, how many groups were not judged; ``all``, every lead together.
     """
-    known = sample.matured
+    known, said = _known(sample, records)
     names = list(wanted.segments or [a.name for a in attributes if a.kind != "number"])
-    names = list(dict.fromkeys(name for name in names if name in table.column_names))
-    grouped = {name: levels.of_column(_taken(table, name, known)) for name in names}
+    names = list(dict.fromkeys(name for name in names if name in records.column_names))
+    grouped = {name: levels.of_column(said[name]) for name in names}
     fit = [n for n in names if grouped[n].distinct <= levels.MOST_LEVELS or wanted.segments]
     groups = [pair for name in fit for pair in _groups(name, grouped[name], known)]
     large = sorted((pair for pair in groups if pair[0].large), key=lambda pair: -pair[0].matured)[
@@ -151,13 +151,13 @@ def segments(
     }
 
 
-def named(sample: Sample, table: pa.Table, wanted: Report, *, seed: int) -> dict[str, Any]:
+def named(sample: Sample, records: pa.Table, wanted: Report, *, seed: int) -> dict[str, Any]:
     """Give the figures of the groups that the configuration names, small ones too, for fairness."""
-    known = sample.matured
+    known, said = _known(sample, records)
     groups = [
         asdict(_judged(group, known.rows(mask), seed))
         for name in wanted.groups
-        for group, mask in _groups(name, levels.of_column(_taken(table, name, known)), known)
+        for group, mask in _groups(name, levels.of_column(said[name]), known)
     ]
     return {"attributes": list(wanted.groups), "groups": groups}
 
@@ -221,5 +221,5 @@ def _worst_first(group: Group) -> tuple[float, str, str]:
     return (group.skill.value, group.attribute, group.level or "")
 
 
-def _taken(table: pa.Table, name: str, sample: Sample) -> pa.ChunkedArray:
-    return table[name].take(pa.array(sample.lead))
+def _known(sample: Sample, records: pa.Table) -> tuple[Sample, pa.Table]:
+    return sample.matured, records.filter(pa.array(~np.isnan(sample.won)))

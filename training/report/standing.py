@@ -38,6 +38,7 @@ def standing(
     """
     every = sample(study, judged, choice.rule)
     known = every.matured
+    records = study.crm.records(every.lead, every.as_of_us)
     head = study.headline[judged.row]
     others = {name: p[head][~np.isnan(every.won)] for name, p in judged.baselines.items()}
     share = choice.rule.expected_share
@@ -49,13 +50,13 @@ def standing(
         "months": [] if study.config.split.undated else segments.by_month(every, study.seed),
         "segments": segments.segments(
             every,
-            study.crm.table,
+            records,
             scorer.spec.attributes,
             study.config.report,
             seed=study.seed,
             threads=study.threads,
         ),
-        "groups": segments.named(every, study.crm.table, study.config.report, seed=study.seed),
+        "groups": segments.named(every, records, study.config.report, seed=study.seed),
         "insight": insight.insights(
             known,
             study.matrix(scorer.spec, study.snapshots.rows(known.row)),
