@@ -1,6 +1,5 @@
 """The judged leads as they were known, kept beside a version to judge others on; no verdicts."""
 
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,10 +77,9 @@ class JudgedLeads:
         return leads_from_arrow(self.leads, from_arrow(self.events, segment, len(self)))
 
     def save(self, folder: Path) -> None:
-        """Write two tables into ``judged/`` in a folder; those of an earlier run go."""
+        """Write two tables into ``judged/`` in a folder."""
         place = folder / JUDGED
-        shutil.rmtree(place, ignore_errors=True)
-        place.mkdir(parents=True)
+        place.mkdir(parents=True, exist_ok=True)
         pq.write_table(self.leads, place / "leads.parquet")
         pq.write_table(self.events, place / "events.parquet")
 

@@ -74,10 +74,11 @@ def train(
     from training.gates import GateRefused
     from training.learning import STAGES, Stopwatch, learn
     from training.registry import check as check_registry
+    from training.result_folder import replacing, told_if_kept
 
-    settings = inputs.settings(config, horizon_days)
-    check_folder(output)
-    with terminal.stages(len(STAGES)) as stage:
+    with told_if_kept(output), terminal.stages(len(STAGES)) as stage:
+        settings = inputs.settings(config, horizon_days)
+        check_folder(output)
         clock = Stopwatch(stage)
         clock("read")
         crm = inputs.crm(
@@ -104,15 +105,15 @@ def train(
                 clock=clock,
             )
         except GateRefused as refused:
-            with writing(output):
-                report.write_refusal(refused.report, output)
+            with writing(output), replacing(output) as staged:
+                report.write_refusal(refused.report, staged)
             raise
         clock("save")
-        with writing(output):
-            scorer = learned.scorer.save(output)
-            report.write(learned.report, output)
+        with writing(output), replacing(output) as staged:
+            scorer = learned.scorer.save(staged)
+            report.write(learned.report, staged)
             if register is not None:
-                learned.judged_leads.save(output)
+                learned.judged_leads.save(staged)
     say_until(until, crm.until_us, undated=settings.split.undated)
     terminal.findings(learned.findings)
     report.show(learned.report)
