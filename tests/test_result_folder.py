@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tests.commands import run
-from tests.worlds import few_rounds, plain_world
+from tests.worlds import few_rounds, plain_world, written
 from training.result_folder import OURS, replacing
 from training.scorer import LeadScorer
 
@@ -18,16 +18,11 @@ THEIRS = {"notes.txt", "judged/notes.txt"}
 @pytest.fixture
 def train(tmp_path):
     """Train by the command on a small world, with few trees."""
-    import pyarrow.parquet as pq
-
-    world = plain_world()
-    for name in ("leads", "events", "outcomes"):
-        pq.write_table(getattr(world, name), tmp_path / f"{name}.parquet")
+    tables = written(plain_world(), tmp_path)
     (tmp_path / "toml").write_text("[label]\nhorizon_days = 30\n", encoding="utf-8")
     (tmp_path / "leak").write_text('[leaks]\nas_of_now = ["employees"]\n', encoding="utf-8")
 
     def trained(*more, config="toml"):
-        tables = [f"--{name}={tmp_path / name}.parquet" for name in ("leads", "events", "outcomes")]
         with few_rounds():
             return run(
                 "train", *tables, "--config", tmp_path / config, "--output", tmp_path / "m",

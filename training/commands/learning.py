@@ -186,13 +186,17 @@ def _refuse_weak(report: dict[str, Any], name: str, output: Path, *, allow_weak:
     from training.gates import GateRefused
 
     against = report["against_baselines"]
-    if against.get("better", False) or allow_weak:
+    check = next(c for c in report["gate"]["checks"] if c["name"] == "baselines")
+    if allow_weak or (against.get("better") and check["passed"]):
         return
     best = against.get("best")
     why = f"better than the baseline {best}" if best else "judged on any win"
+    if against.get("better"):
+        why = "better than chance"
     raise GateRefused(
-        f"{name} is not registered: the model in {output} is not {why}; read {output}/report.html, "
-        "or register it all the same with --allow-weak"
+        f"{name} is not registered: the model in {output} is not {why} (baselines: "
+        f"{check['detail']}); read {output}/report.html, or register it all the same with "
+        "--allow-weak"
     )
 
 
