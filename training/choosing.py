@@ -112,7 +112,7 @@ def evidence(study: Study, scored: Sequence[Scored], fitted: Calibration) -> Evi
     return Evidence.of(
         snapshots.lead[row],
         snapshots.as_of_us[row],
-        fitted.probability(log_odds),
+        study.flaggable(row, fitted.probability(log_odds)),
         np.where(known.matured[row], known.won[row], np.nan),
         study.arrivals_per_week(),
     )

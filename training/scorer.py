@@ -361,9 +361,8 @@ class LeadScorer:
     ) -> npt.NDArray[np.float32]:
         if "events_all" in self.spec.names:
             return X[:, self.spec.names.index("events_all")]
-        every = replace(self.spec, exclude=(), attributes=())
-        X = feature_matrix.matrix(every, leads, np.arange(len(leads)), as_of_us)
-        return X[:, every.names.index("events_all")]
+        rows = np.arange(len(leads))
+        return feature_matrix.event_counts(self.spec.sales, leads, rows, as_of_us)
 
     def _percentile(self, score: Float64) -> Float64:
         known = self._reference_scores

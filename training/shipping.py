@@ -63,10 +63,11 @@ def ship(study: Study, choice: Choice, judged: Sequence[Scored]) -> Shipped:
         Card(study.horizon_days, iso(study.crm.until_us), choice.recipe.name, {}, {}, {}, {}),
     )
     lead = study.snapshots.lead[recent.row]
-    shares = [
-        float((handoff.best_scores(lead, final.probability(log_odds)) >= rule.threshold).mean())
+    seen = [
+        study.flaggable(recent.row, final.probability(log_odds))
         for log_odds in (refit.log_odds(X), recent.log_odds)
     ]
+    shares = [float((handoff.best_scores(lead, score) >= rule.threshold).mean()) for score in seen]
     return Shipped(
         scorer, rows.findings, rows.proxies, recent_share=shares[0], judged_share=shares[1]
     )
