@@ -1,8 +1,11 @@
-"""What a gate refuses, by the command: models that know nothing, and models that are too weak."""
+"""What a gate refuses, by the command: models that know nothing, too weak ones, and challengers."""
 
 import json
+import shutil
+from dataclasses import replace
 
 import numpy as np
+import pyarrow.compute as pc
 import pytest
 
 from tests.commands import run
@@ -90,3 +93,97 @@ def test_a_model_that_a_baseline_beats_is_registered_only_where_that_is_allowed(
     allowed = train(plain_world(), toml, "--register", "weak", "--allow-weak")
     assert allowed.code == 0
     assert registered(tmp_path) == [("1", ["challenger"])]
+
+
+# A champion, and challengers of another kind
+
+FEW = "[gate]\nleast_leads = 50\nleast_wins = 5\n"
+
+
+@pytest.fixture(scope="module")
+def reigning(tmp_path_factory):
+    """A registry whose champion learned 60 days ago; `challenge` registers another and promotes."""
+    home = tmp_path_factory.mktemp("reigning")
+    world = simulated_world(3_000)
+
+    def trained(folder, world, days_ago, toml):
+        (folder / "leadqual.toml").write_text(toml, encoding="utf-8")
+        moment = np.datetime64(world.until_us - days_ago * 86_400_000_000, "us")
+        with few_rounds():
+            return run(
+                "train", *written(world, folder), "--config", folder / "leadqual.toml",
+                "--until", np.datetime_as_string(moment, timezone="UTC"), "--output", folder / "m",
+                "--registry", f"sqlite:///{folder}/mlflow.db", "--register", "leads",
+                "--allow-weak",
+            )  # fmt: skip
+
+    assert trained(home, world, 60, FEW).code == 0
+    forced = ("--force", "--because", "the first")
+    promoted = run("promote", "leads", *forced, "--registry", f"sqlite:///{home}/mlflow.db")
+    assert promoted.code == 0, promoted.err
+
+    def challenge(folder, toml=FEW, world=world, more=()):
+        shutil.copy(home / "mlflow.db", folder / "mlflow.db")
+        done = trained(folder, world, 0, toml)
+        assert done.code == 0, done.err
+        uri = f"sqlite:///{folder}/mlflow.db"
+        return run("promote", "leads", "--registry", uri, "--json", *more)
+
+    return challenge
+
+
+def failed(done):
+    verdict = json.loads(done.out)
+    return {check["name"]: check["detail"] for check in verdict["checks"] if not check["passed"]}
+
+
+def test_a_retrained_challenger_is_compared_and_who_changes_is_shown(reigning, tmp_path):
+    done = reigning(tmp_path)
+    verdict = json.loads(done.out)
+    assert done.code == (3 if failed(done) else 0)
+    checks = {check["name"]: check["detail"] for check in verdict["checks"]}
+    assert "against the champion on " in checks["log_loss"]
+    churn = verdict["churn"]
+    for key, what in (
+        ("handed_off_newly", "are handed off newly"),
+        ("handed_off_no_more", "are no longer handed off"),
+    ):
+        assert f"{churn[key]['leads']} of {churn['leads']} judged leads {what}" in done.err
+        assert len(churn[key]["examples"]) == min(churn[key]["leads"], 10)
+        for lead in churn[key]["examples"]:
+            assert f"  {lead['lead_id']} at {lead['as_of']}: " in done.err
+    assert churn["handed_off_newly"]["leads"] + churn["handed_off_no_more"]["leads"] > 0
+
+
+def test_a_challenger_with_another_horizon_is_refused(reigning, tmp_path):
+    done = reigning(tmp_path, f"{FEW}[label]\nhorizon_days = 30\n")
+    assert done.code == 3
+    assert {"schema", "log_loss"} <= failed(done).keys()
+    assert "the horizon is 30 days, the champion's 90" in done.err
+    assert "the two answer different questions" in done.err
+    assert registered(tmp_path) == [("2", ["challenger"]), ("1", ["champion"])]
+
+
+def test_a_challenger_with_another_vocabulary_is_refused(reigning, tmp_path):
+    world = simulated_world(3_000)
+    kept = pc.invert(pc.equal(world.events["event_type"], "seminar_attended"))
+    poorer = replace(
+        world,
+        events=world.events.filter(kept),
+        leads=world.leads.drop_columns(["industry"]),
+    )
+    done = reigning(tmp_path, world=poorer)
+    assert done.code == 3
+    assert "attributes that only the champion knows: industry" in failed(done)["schema"]
+    assert "event types that only the champion knows: seminar_attended" in failed(done)["schema"]
+    assert registered(tmp_path) == [("2", ["challenger"]), ("1", ["champion"])]
+
+
+def test_a_challenger_judged_at_other_moments_cannot_be_compared_and_says_what_helps(
+    reigning, tmp_path
+):
+    done = reigning(tmp_path, f"{FEW}[snapshots]\nages_days = [3, 10]\n")
+    assert done.code == 3
+    assert "log_loss: only 0 leads with 0 wins can be compared, 50 and 5 are needed" in done.err
+    assert "judge both at the same ages" in done.err
+    assert registered(tmp_path) == [("2", ["challenger"]), ("1", ["champion"])]
