@@ -61,7 +61,7 @@ notebooks: setup ## run a copy of the notebooks, with what they show, in execute
 	$(NBMAKE) --overwrite executed
 
 bench: setup ## the figures of docs/results.md, measured on this machine
-	@for script in benchmarks/*.py; do echo "== $$script"; $(RUN) "$$script" || exit; done
+	@for script in $(filter-out benchmarks/processes.py,$(wildcard benchmarks/*.py)); do echo "== $$script"; $(RUN) "$$script" || exit; done
 
 docs: setup ## write the pages of docs/ that are made from the code
 	$(RUN) docs/generate.py
