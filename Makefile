@@ -14,7 +14,7 @@ RUN      = .venv/bin/python
 LEADQUAL = .venv/bin/leadqual
 DEMO     = $(RUN) examples/demo.py
 TABLES   = --leads "$(DATA)/leads.parquet" --events "$(DATA)/events.parquet" --outcomes "$(DATA)/outcomes.parquet"
-COMPILED = tests/test_history.py tests/test_lookup.py tests/test_changes.py tests/test_engagement.py tests/test_forest.py tests/test_recipes.py
+COMPILED = tests/test_history.py tests/test_lookup.py tests/test_changes.py tests/test_engagement.py tests/test_forest.py tests/test_shapley.py tests/test_recipes.py
 NBMAKE   = $(RUN) -m pytest --nbmake --nbmake-timeout=900 -o filterwarnings=default
 
 help: ## list the tasks

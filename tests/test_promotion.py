@@ -258,3 +258,40 @@ def test_judged_leads_of_a_history_without_values_and_channels_are_kept():
     kept = learn_quickly(bare, PLAIN).judged_leads
     assert len(kept.events)
     assert kept.events["value"].null_count == kept.events["channel"].null_count == len(kept.events)
+
+
+def test_attributes_with_a_history_are_kept_as_they_stood_when_the_lead_was_judged():
+    """Every third lead turns gold three days after its creation, and grey after thirty more."""
+    world = plain_world()
+    ids = world.leads["lead_id"].to_pylist()
+    created = world.leads["created_at"].cast(pa.int64()).to_pylist()
+    rows = [
+        (lead, moment + days * DAY_US, tier)
+        for number, (lead, moment) in enumerate(zip(ids, created, strict=True))
+        for days, tier in ((0, "tin"), *(((3, "gold"), (33, "grey")) if number % 3 == 0 else ()))
+    ]
+    changes = pa.table(
+        {
+            "lead_id": [lead for lead, *_ in rows],
+            "changed_at": pa.array([moment for _, moment, _ in rows], TIME),
+            "attribute": ["tier"] * len(rows),
+            "value": [tier for *_, tier in rows],
+        }
+    )
+    told = replace(world, changes=changes)
+    learned = learn_quickly(told, PLAIN)
+    assert "lead_tier" in learned.scorer.spec.names
+    kept, crm = learned.judged_leads, told.crm
+    row = np.array([crm.table["lead_id"].to_pylist().index(lead) for lead in kept.lead_id])
+    stood = [
+        [tier for lead, when, tier in rows if lead == one and when <= as_of][-1]
+        for one, as_of in zip(kept.lead_id, kept.as_of_us.tolist(), strict=True)
+    ]
+    assert kept.leads["tier"].to_pylist() == stood
+    assert set(stood) >= {"tin", "gold"}
+    as_of = np.zeros(len(crm.leads), np.int64)
+    as_of[row] = kept.as_of_us
+    np.testing.assert_array_equal(
+        learned.scorer.score(kept.raw, kept.as_of_us).score,
+        learned.scorer.score(crm.leads, as_of).score[row],
+    )

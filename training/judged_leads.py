@@ -31,8 +31,9 @@ class JudgedLeads:
     Attributes
     ----------
     leads : pa.Table
-        The leads table, with `AS_OF`; `WON` (empty where it is not known yet); `SCORE`, what the
-        recipe gave the lead when it was fitted before the lead came; the same of each baseline.
+        The leads table, attributes with a history as they stood at `AS_OF`, with that moment; `WON`
+        (empty where it is not known yet); `SCORE`, what the recipe gave the lead when it was fitted
+        before the lead came; the same of each baseline.
     events : pa.Table
         Of these leads, as far as known at `AS_OF`.
     """
