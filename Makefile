@@ -14,7 +14,7 @@ RUN      = .venv/bin/python
 LEADQUAL = .venv/bin/leadqual
 DEMO     = $(RUN) examples/demo.py
 TABLES   = --leads "$(DATA)/leads.parquet" --events "$(DATA)/events.parquet" --outcomes "$(DATA)/outcomes.parquet"
-COMPILED = tests/test_history.py tests/test_lookup.py tests/test_changes.py tests/test_engagement.py tests/test_forest.py tests/test_recipes.py
+COMPILED = tests/test_history.py tests/test_lookup.py tests/test_changes.py tests/test_engagement.py tests/test_forest.py tests/test_shapley.py tests/test_recipes.py
 NBMAKE   = $(RUN) -m pytest --nbmake --nbmake-timeout=900 -o filterwarnings=default
 
 help: ## list the tasks
@@ -61,7 +61,7 @@ notebooks: setup ## run a copy of the notebooks, with what they show, in execute
 	$(NBMAKE) --overwrite executed
 
 bench: setup ## the figures of docs/results.md, measured on this machine
-	@for script in benchmarks/*.py; do echo "== $$script"; $(RUN) "$$script" || exit; done
+	@for script in $(filter-out benchmarks/processes.py,$(wildcard benchmarks/*.py)); do echo "== $$script"; $(RUN) "$$script" || exit; done
 
 docs: setup ## write the pages of docs/ that are made from the code
 	$(RUN) docs/generate.py

@@ -10,8 +10,6 @@ once into ``--data``, where the next run finds it; without it, into a temporary 
 
 import argparse
 import json
-import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -20,11 +18,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # serving.py beside this hides it
+
+from benchmarks.processes import measured, simulated, trained
+
 LEADS, MONTHS = 1_000_000, 19
 BAR_RATIO, BAR_GB = 2.0, 1.8
 THREADS = 2
 ROWS_PER_BLOCK = 32_768
-ROOT = Path(__file__).parents[1]
 
 
 @dataclass(frozen=True)
@@ -56,8 +57,8 @@ def main() -> None:
         print(json.dumps(asdict(work(options.data, options.model))))
         return
     with tempfile.TemporaryDirectory() as temporary:
-        model = options.model or _train(Path(temporary))
-        crm = _simulated(options.data or Path(temporary), options.leads)
+        model = options.model or trained(Path(temporary))[1]
+        crm = simulated(options.data or Path(temporary), options.leads, MONTHS)
         turns = [
             (_run("bound", crm, model), _run("score", crm, model)) for _ in range(options.turns)
         ]
@@ -111,41 +112,8 @@ def _bound(crm: Path, model: Path) -> Ran:
 
 def _run(work: str, crm: Path, model: Path) -> Ran:
     """Run one side in a process of its own, and add its wall time and its peak memory."""
-    command = [sys.executable, "-m", "benchmarks.backlog", "--work", work]  # not hiding `serving`
-    started = time.perf_counter()
-    process = subprocess.Popen(
-        [*command, f"--data={crm.resolve()}", f"--model={model.resolve()}"],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-    )
-    assert process.stdout is not None
-    said = process.stdout.read()
-    _, status, used = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        sys.exit(f"{work} failed with exit code {process.returncode}")
-    unit = 1e9 if sys.platform == "darwin" else 1e6  # bytes there, kilobytes elsewhere
-    took = {"wall": time.perf_counter() - started, "peak_gb": used.ru_maxrss / unit}
-    return Ran(**json.loads(said) | took)
-
-
-def _simulated(folder: Path, leads: int) -> Path:
-    crm = folder / f"crm-{leads}-leads"
-    if not (crm / "leadqual.toml").exists():
-        _leadqual("simulate", str(crm), f"--leads={leads}", f"--months={MONTHS}")
-    return crm
-
-
-def _train(folder: Path) -> Path:
-    crm, model = folder / "crm", folder / "model"
-    _leadqual("simulate", str(crm), "--leads=4000")
-    tables = [f"--{name}={crm / name}.parquet" for name in ("leads", "events", "outcomes")]
-    _leadqual("train", *tables, f"--config={crm / 'leadqual.toml'}", f"--output={model}")
-    return model
-
-
-def _leadqual(*arguments: str) -> None:
-    subprocess.run([sys.executable, str(ROOT / "leadqual.py"), *arguments], check=True)
+    found = measured("backlog", work, data=crm.resolve(), model=model.resolve())
+    return Ran(**json.loads(found.said) | {"wall": found.wall, "peak_gb": found.peak_gb})
 
 
 def _report(turns: list[tuple[Ran, Ran]]) -> int:

@@ -18,8 +18,6 @@ temporary folder.
 
 import argparse
 import json
-import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -29,6 +27,10 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # features.py beside this hides it
+
+from benchmarks.processes import measured, simulated
 
 if TYPE_CHECKING:
     import numpy as np
@@ -48,7 +50,6 @@ CASES = {
     "same, not sorted": (BY_LEAD, "unsorted"),
 }
 """How the events stand: their file and the side of Polars; the last one is under no bar."""
-ROOT = Path(__file__).parents[1]
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ def main() -> None:
         print(json.dumps(asdict(_work(options.work, options.data, options.events))))
         return
     with tempfile.TemporaryDirectory() as temporary:
-        crm = _simulated(options.data or Path(temporary), options.leads)
+        crm = simulated(options.data or Path(temporary), options.leads, MONTHS)
         _run("prepare", crm, BY_LEAD)
         turns = {
             case: [
@@ -185,29 +186,8 @@ def _agree(ours: "npt.NDArray[np.float32]", theirs: "npt.NDArray[np.float32]", s
 
 def _run(work: str, crm: Path, events: str) -> Ran:
     """Run one side in a process of its own, and add its peak memory."""
-    command = [sys.executable, "-m", "benchmarks.features", "--work", work]  # not hiding `features`
-    process = subprocess.Popen(
-        [*command, f"--data={crm.resolve()}", f"--events={events}"],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-    )
-    assert process.stdout is not None
-    said = process.stdout.read()
-    _, status, used = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        sys.exit(f"{work} failed with exit code {process.returncode}")
-    unit = 1e9 if sys.platform == "darwin" else 1e6  # bytes there, kilobytes elsewhere
-    return Ran(**json.loads(said) | {"peak_gb": used.ru_maxrss / unit})
-
-
-def _simulated(folder: Path, leads: int) -> Path:
-    crm = folder / f"crm-{leads}-leads"
-    if not (crm / "leadqual.toml").exists():
-        simulate = [sys.executable, str(ROOT / "leadqual.py"), "simulate", str(crm)]
-        options = [f"--leads={leads}", f"--months={MONTHS}"]
-        subprocess.run([*simulate, *options], check=True, stdout=subprocess.DEVNULL)
-    return crm
+    found = measured("features", work, data=crm.resolve(), events=events)
+    return Ran(**json.loads(found.said) | {"peak_gb": found.peak_gb})
 
 
 def _report(turns: dict[str, list[Turn]]) -> int:

@@ -27,11 +27,14 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # this file hides `serving`
+
+from benchmarks.processes import ROOT, trained
+
 CONNECTIONS = 8
 EVENTS = 20
 BAR_RATIO, BAR_TAIL = 0.45, 4.0
 HOST = "127.0.0.1"
-ROOT = Path(__file__).parents[1]
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,7 @@ def main() -> None:
         _serve(options.model, options.port)
         return
     with tempfile.TemporaryDirectory() as work:
-        model = options.model or _train(Path(work))
+        model = options.model or trained(Path(work))[1]
         with _server(model) as port:
             client = _wrk(Path(work)) if shutil.which("wrk") else _loop
             turn = partial(client, port, seconds=options.seconds)
@@ -134,16 +137,6 @@ def _wait(url: str, process: subprocess.Popen[bytes]) -> None:
         except OSError:
             time.sleep(0.2)
     sys.exit("the server is not ready after a minute")
-
-
-def _train(work: Path) -> Path:
-    leadqual = [sys.executable, str(ROOT / "leadqual.py")]
-    crm, model = work / "crm", work / "model"
-    tables = [f"--{name}={crm / name}.parquet" for name in ("leads", "events", "outcomes")]
-    config = f"--config={crm / 'leadqual.toml'}"
-    subprocess.run([*leadqual, "simulate", str(crm), "--leads", "4000"], check=True)
-    subprocess.run([*leadqual, "train", *tables, config, f"--output={model}"], check=True)
-    return model
 
 
 def _wrk(work: Path) -> Callable[..., Load]:

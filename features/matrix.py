@@ -244,6 +244,23 @@ def records(
     return out
 
 
+def event_counts(
+    sales: Sequence[str],
+    leads: Leads,
+    row: npt.NDArray[np.integer[Any]],
+    as_of_us: Int64,
+    *,
+    threads: int = 1,
+) -> Float32:
+    """Count the events of each row that features see: none of `sales`, none known later.
+
+    Parameters are those of `matrix`; float32 [r].
+    """
+    bare = FeatureSpec((), (), sales=tuple(sales))
+    counted = matrix(bare, leads, row, as_of_us, threads=threads)
+    return np.ascontiguousarray(counted[:, bare.names.index("events_all")])
+
+
 def unknown_types(spec: FeatureSpec, types: Iterable[str]) -> tuple[str, ...]:
     """Event types that have no feature of their own and are counted in ``other``."""
     known = {*spec.types, *spec.sales}

@@ -327,6 +327,19 @@ RULES: tuple[Rule, ...] = (
         "`[features] exclude` names what is neither a feature nor an attribute.",
         "Nothing is left out by {column}: check its spelling in leadqual.toml.",
     ),
+    # how they look
+    Rule(
+        "missing_share_moved",
+        "warning",
+        "An attribute is missing far more, or far less, often than usual.",
+        "Missing in {now} of {these}, in {usual} of {those}: {advice}.",
+    ),
+    Rule(
+        "values_moved",
+        "warning",
+        "An attribute has far more unusual values than usual.",
+        "Of {these} with a value, {now} have {odd}; of {those}, {usual}: {advice}.",
+    ),
 )
 _RULES = {rule.name: rule for rule in RULES}
 

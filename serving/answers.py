@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,8 @@ REASON = pa.struct(
     [(name, pa.string()) for name in ("concept", "direction", "strength", "text", "evidence")]
 )
 """A reason as it is written; evidence is JSON, because each kind of it has keys of its own."""
+EXPLAINED_AT_ONCE = 1_024
+_JSON = json.JSONEncoder(ensure_ascii=False)
 
 
 @dataclass(frozen=True)
@@ -61,18 +63,37 @@ class Answers:
         return pa.table(answer)
 
     def _reasons(self, rows: slice, language: str) -> pa.Array:
-        handed = np.flatnonzero(self.scores.decision[rows] == DECISIONS.index("hand_off"))
+        """Explain the hand-offs, few at a time: fewer live objects are fewer rounds of the gc."""
+        starts = range(rows.start, rows.stop, EXPLAINED_AT_ONCE)
+        parts = [slice(start, min(start + EXPLAINED_AT_ONCE, rows.stop)) for start in starts]
+        none = pa.array([], pa.list_(REASON))
+        return pa.concat_arrays([none, *(self._some_reasons(part, language) for part in parts)])
+
+    def _some_reasons(self, rows: slice, language: str) -> pa.Array:
+        handed = self.scores.decision[rows] == DECISIONS.index("hand_off")
+        if not handed.any():
+            return pa.nulls(len(handed), pa.list_(REASON))
         block = self.backlog.block(rows)
-        given: list[list[dict[str, str]] | None] = [None] * len(block)
-        if not len(handed):
-            return pa.array(given, pa.list_(REASON))
-        explained = self.scorer.explain(block.leads, block.as_of_us, handed, language)
-        for row, reasons in zip(handed.tolist(), explained, strict=True):
-            given[row] = [
-                asdict(reason) | {"evidence": json.dumps(reason.evidence, ensure_ascii=False)}
-                for reason in reasons
-            ]
-        return pa.array(given, pa.list_(REASON))
+        explained = self.scorer.explain(
+            block.leads, block.as_of_us, np.flatnonzero(handed), language
+        )
+        counts = np.zeros(len(handed), np.int32)
+        counts[handed] = [len(reasons) for reasons in explained]
+        every = [reason for reasons in explained for reason in reasons]
+        columns = (
+            [reason.concept for reason in every],
+            [reason.direction for reason in every],
+            [reason.strength for reason in every],
+            [reason.text for reason in every],
+            [_JSON.encode(reason.evidence) for reason in every],
+        )
+        values = pa.StructArray.from_arrays(
+            [pa.array(column, pa.string()) for column in columns], fields=list(REASON)
+        )
+        offsets = pa.array(np.concatenate([[0], np.cumsum(counts)]).astype(np.int32))
+        return pa.ListArray.from_arrays(
+            offsets, values, type=pa.list_(REASON), mask=pa.array(~handed)
+        )
 
 
 def _coded(

@@ -16,6 +16,7 @@ from features.attributes import encode
 from features.faults import shown
 from features.findings import EXAMPLES, Example, Finding
 from features.matrix import Leads, unknown_types
+from features.profile import moved, spread
 from features.rules import MAX_REJECTED_SHARE
 from serving.answer_file import answer_file
 from serving.answers import Answers
@@ -149,7 +150,17 @@ def unshared(scorer: LeadScorer, leads: Leads) -> tuple[Finding, ...]:
         *_missing_attributes(scorer, leads),
         *_other_kinds(scorer, leads),
         *_unknown_types(scorer, leads),
+        *_moved(scorer, leads),
     )
+
+
+def _moved(scorer: LeadScorer, leads: Leads) -> Iterator[Finding]:
+    """Find attributes that look otherwise than on the leads the model learned from."""
+    rows = np.arange(len(leads))
+    few = spread(rows)
+    once = few[np.unique(leads.segment[few], return_index=True)[1]]  # a lead may stand repeatedly
+    known = scorer.spec.attributes
+    return moved(scorer.profiles, known, leads.columns, rows, who="scored", sample=once)
 
 
 def _missing_attributes(scorer: LeadScorer, leads: Leads) -> Iterator[Finding]:

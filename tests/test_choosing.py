@@ -104,7 +104,7 @@ def test_candidates_are_listed_best_first_with_their_intervals():
 def oracle(sign):
     """Recipes whose log-odds are the truth times a sign for the scorecard, and nothing else's."""
 
-    def try_recipes(study, cut, half_life, proxies):
+    def try_recipes(study, cut, half_life, proxies, seen):
         row = np.flatnonzero(cut.test)
         truth = np.where(study.at_until.seen[row], 2.0, -2.0)
         strength = {"scorecard": sign, "trees": 0.0, "blend": -sign}

@@ -1,16 +1,20 @@
 """What rules are fixed from, and the promises of precision and value."""
 
+import json
 from math import inf
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from training.config import RuleChoice
+from tests.worlds import learn_quickly, plain_world
+from training.config import Config, RuleChoice
 from training.evidence import Evidence
-from training.handoff import first_crossings, value_rule
+from training.handoff import DECISIONS, Rule, first_crossings, value_rule
+from training.study import prepare
 
 WEEKS = np.array([10, 20])
 
@@ -172,3 +176,133 @@ def test_the_bottom_is_marked_only_where_it_surely_wins_less_than_half_as_often(
     assert marked == [pytest.approx(0.2), 0.0, 0.0]
     few = Evidence.of(lead[:5], day[:5], score[::100], np.ones(5), WEEKS)
     assert few.fix(RuleChoice()).deprioritise_below == 0.0
+
+
+# leads with too little history
+
+
+@st.composite
+def short_histories(draw):
+    """Rows of (lead, day, score, won, events by then) and a minimum of events."""
+    one = st.tuples(
+        st.integers(0, 5), st.integers(0, 9), st.sampled_from([0.0, 0.1, 0.4, 0.9]),
+        st.sampled_from([0.0, 1.0, np.nan]), st.integers(0, 3),
+    )  # fmt: skip
+    rows = draw(st.lists(one, min_size=1, max_size=25, unique_by=lambda row: row[:2]))
+    return rows, draw(st.integers(0, 4))
+
+
+def slowly_crossed(rows, minimum, threshold):
+    """The first moment at which each lead is flagged: in plain Python, as the scorer decides."""
+    first = {}
+    for lead, _, score, won, events in sorted(rows, key=lambda row: row[:2]):
+        if lead not in first and events >= minimum and score >= threshold:
+            first[lead] = won
+    known = [won for won in first.values() if not np.isnan(won)]
+    return len(known), sum(known), len(first)
+
+
+def abstaining(rows, minimum):
+    lead, day, score, won, events = (np.array(column) for column in zip(*rows, strict=True))
+    seen = np.where(events < minimum, -inf, score.astype(float))
+    return Evidence.of(lead, day, seen, won.astype(float), WEEKS)
+
+
+@settings(max_examples=300, deadline=None)
+@given(drawn=short_histories(), threshold=st.sampled_from([0.0, 0.05, 0.1, 0.4, 0.9, 0.95]))
+def test_leads_below_the_minimum_of_history_never_cross_and_still_count_as_leads(drawn, threshold):
+    rows, minimum = drawn
+    found = abstaining(rows, minimum)
+    known, won, crossed = slowly_crossed(rows, minimum, threshold)
+    assert found.crossed(threshold) == (known, won)
+    assert (found.best >= threshold).sum() == crossed
+    assert len(found.best) == len({row[0] for row in rows})
+    again = Evidence.from_dict(json.loads(json.dumps(found.as_dict(), allow_nan=False)))
+    assert again.crossed(threshold) == (known, won)
+    assert again.best.tolist() == found.best.tolist()
+
+
+CHOICES = (
+    RuleChoice(),
+    RuleChoice(capacity_per_week=1),
+    RuleChoice(capacity_per_week=19),
+    RuleChoice(capacity_per_week=20),
+    precision(0.05, 0.5),
+    RuleChoice(kind="value", value=10.0, cost=1.0),
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(drawn=short_histories(), choice=st.sampled_from(CHOICES))
+def test_every_rule_expects_what_is_flagged_when_it_is_replayed_slowly(drawn, choice):
+    rows, minimum = drawn
+    found = abstaining(rows, minimum)
+    rule = found.fix(choice)
+    crossed = slowly_crossed(rows, minimum, rule.threshold)[2]
+    assert rule.expected_share == pytest.approx(crossed / len(found.best))
+    assert 0 <= rule.deprioritise_below <= rule.grades[2] <= rule.grades[1] <= rule.grades[0]
+    assert rule.threshold >= 0
+    if not (found.best >= 0).any() and choice.kind != "value":
+        assert not rule.feasible
+    assert Rule.from_dict(json.loads(json.dumps(rule.as_dict(), allow_nan=False))) == rule
+    for point in found.curve():
+        assert point["threshold"] >= 0
+
+
+def test_slots_that_abstaining_leads_would_have_taken_go_to_others():
+    score, lead, day = np.arange(400) / 400, np.arange(400), np.zeros(400, np.int64)
+    won, weeks = np.zeros(400), np.array([120])
+    shy = np.where(lead % 2 == 0, -inf, score)  # every second lead never has enough events
+    every, half = (
+        Evidence.of(lead, day, s, won, weeks).fix(RuleChoice(capacity_per_week=20))
+        for s in (score, shy)
+    )
+    assert every.threshold == 0.875
+    assert half.threshold == pytest.approx(0.7525)
+    assert half.expected_share == every.expected_share == 0.125
+    assert half.promise.expected_per_week == 15
+
+
+def test_a_capacity_that_all_leads_with_a_score_fit_into_hands_off_all_of_them():
+    lead, day = np.arange(400), np.zeros(400, np.int64)
+    few = np.where(lead < 20, 0.5 + lead / 100, -inf)
+    rule = Evidence.of(lead, day, few, np.zeros(400), np.array([120])).fix(
+        RuleChoice(capacity_per_week=20)
+    )
+    assert (rule.threshold, rule.expected_share) == (0.0, 0.05)
+
+
+def test_a_run_fixes_its_rule_on_what_its_scorer_would_flag():
+    """Out of a whole run: the evidence is that of leads with events enough, counted slowly."""
+    plain, asking = (
+        Config.model_validate({"label": {"horizon_days": 30}, "rule": rule})
+        for rule in ({"capacity_per_week": 3}, {"capacity_per_week": 3, "min_events": 2})
+    )
+    world = plain_world()
+    kept = learn_quickly(world, asking)
+    scored = Evidence.from_dict(kept.scorer.reference["evidence"])
+    study = prepare(world.crm, asking)
+    rows = np.arange(len(study.snapshots))
+    found = study.flaggable(rows, np.full(len(rows), 0.5)) >= 0
+    ids = world.leads["lead_id"].to_pylist()
+    moments: dict[str, list[int]] = {lead: [] for lead in ids}
+    known = world.events["occurred_at"].cast(pa.int64()).to_pylist()
+    for lead, moment in zip(world.events["lead_id"].to_pylist(), known, strict=True):
+        moments[lead].append(moment)
+    slowly = [
+        sum(moment <= as_of for moment in moments[ids[lead]]) >= 2
+        for lead, as_of in zip(
+            study.snapshots.lead.tolist(), study.snapshots.as_of_us.tolist(), strict=True
+        )
+    ]
+    assert found.tolist() == slowly
+    assert 0 < sum(slowly) < len(slowly)
+    assert 0 < (scored.best < 0).sum() < len(scored.best)
+    assert kept.scorer.rule.expected_share == pytest.approx(
+        (scored.best >= kept.scorer.rule.threshold).mean()
+    )
+    judged = kept.judged_leads
+    decided = kept.scorer.score(judged.raw, judged.as_of_us)
+    few = decided.decision == DECISIONS.index("abstain")
+    assert 0 < few.sum() < len(few)
+    assert kept.scorer.rule.threshold < learn_quickly(world, plain).scorer.rule.threshold

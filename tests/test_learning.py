@@ -17,6 +17,7 @@ from tests.worlds import (
     files_of,
     learn_quickly,
     make_outcomes,
+    permuted,
     plain_world,
     plainly_learned,
     shuffled,
@@ -147,19 +148,6 @@ def test_what_was_known_at_the_export_does_change_the_model(plain_files, tmp_pat
 
 
 # Permuted outcomes
-
-
-def permuted(world, seed):
-    """The same outcomes, each as long after its lead's creation, but of leads drawn by lot."""
-    ids, times = (world.leads[name].to_pylist() for name in ("lead_id", "created_at"))
-    created = dict(zip(ids, times, strict=True))
-    rows = world.outcomes.to_pylist()
-    drawn = np.random.default_rng(seed).permutation(ids)[: len(rows)]
-    for row, lead in zip(rows, drawn.tolist(), strict=True):
-        delay = row["closed_at"] - created[row["lead_id"]]
-        row["lead_id"] = lead
-        row["closed_at"] = row["recorded_at"] = created[lead] + delay
-    return replace(world, outcomes=pa.Table.from_pylist(rows, world.outcomes.schema))
 
 
 def test_permuted_outcomes_give_an_auc_of_one_half_and_the_real_ones_do_not():

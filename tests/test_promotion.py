@@ -102,6 +102,7 @@ def test_the_challenger_may_be_worse_by_less_than_the_margin(worse, passes):
     theirs = GOOD
     ours = np.where(HALF_WON > 0, 0.8 * np.exp(-worse), 1 - 0.8 * np.exp(-worse))
     check = promotion._non_inferior(ours, theirs, HALF_WON, Gate())
+    assert check is not None
     assert check.passed is passes
     assert f"{worse:+.4f}" in check.detail
 
@@ -112,17 +113,34 @@ def test_a_difference_that_is_not_certain_does_not_pass():
     check = promotion._non_inferior(
         np.where(HALF_WON > 0, right, 1 - right), GOOD, HALF_WON, Gate()
     )
+    assert check is not None
     assert "0.0000 (" in check.detail
     assert not check.passed
 
 
-def test_too_few_common_rows_are_said_and_fail():
-    theirs = np.where(np.arange(LEADS) < 199, GOOD, np.nan)
-    check = promotion._non_inferior(GOOD, theirs, HALF_WON, Gate())
-    assert not check.passed
-    assert "only 199 leads with 100 wins" in check.detail
-    unknown = np.where(np.arange(LEADS) < 200, HALF_WON, np.nan)
-    assert promotion._non_inferior(GOOD, GOOD, unknown, Gate()).passed
+@pytest.mark.parametrize(("leads", "enough"), [(199, False), (200, True)])
+def test_too_few_common_rows_are_no_comparison(leads, enough):
+    some = np.where(np.arange(LEADS) < leads, GOOD, np.nan)
+    known = np.where(np.arange(LEADS) < leads, HALF_WON, np.nan)
+    for ours, theirs, won in ((some, GOOD, HALF_WON), (GOOD, some, HALF_WON), (GOOD, GOOD, known)):
+        check = promotion._non_inferior(ours, theirs, won, Gate())
+        assert (check is not None and check.passed) is enough
+
+
+def test_versions_that_cannot_be_compared_fail_and_say_why_and_what_helps():
+    kept = make_evidence(GOOD, np.where(np.arange(LEADS) % 4 < 2, HALF_WON, np.nan))
+    elsewhere = make_evidence(GOOD, HALF_WON, AS_OF_US - DAY_US)
+    for before, both, told in ((elsewhere, 0, 0), (None, 0, 0), (make_evidence([0.5], [1]), 1, 1)):
+        check = list(promotion.comparison(scorer(), kept, scorer(), before))[-1]
+        assert (check.name, check.passed) == ("log_loss", False)
+        assert f"only {told} leads with {told} wins can be compared, 200 and 10" in check.detail
+        assert f"of the 400 judged leads of the challenger {both} have a score" in check.detail
+        assert "same ages ([snapshots] ages_days)" in check.detail
+        assert "leads created after 2026-02-01" in check.detail
+        assert ("with which no judged leads are kept" in check.detail) is (before is None)
+    assert list(promotion.comparison(scorer(), make_evidence(GOOD, HALF_WON), scorer(), kept))[
+        -1
+    ].passed
 
 
 def test_the_champion_is_compared_by_scores_of_leads_it_has_not_learned_from():
@@ -240,3 +258,40 @@ def test_judged_leads_of_a_history_without_values_and_channels_are_kept():
     kept = learn_quickly(bare, PLAIN).judged_leads
     assert len(kept.events)
     assert kept.events["value"].null_count == kept.events["channel"].null_count == len(kept.events)
+
+
+def test_attributes_with_a_history_are_kept_as_they_stood_when_the_lead_was_judged():
+    """Every third lead turns gold three days after its creation, and grey after thirty more."""
+    world = plain_world()
+    ids = world.leads["lead_id"].to_pylist()
+    created = world.leads["created_at"].cast(pa.int64()).to_pylist()
+    rows = [
+        (lead, moment + days * DAY_US, tier)
+        for number, (lead, moment) in enumerate(zip(ids, created, strict=True))
+        for days, tier in ((0, "tin"), *(((3, "gold"), (33, "grey")) if number % 3 == 0 else ()))
+    ]
+    changes = pa.table(
+        {
+            "lead_id": [lead for lead, *_ in rows],
+            "changed_at": pa.array([moment for _, moment, _ in rows], TIME),
+            "attribute": ["tier"] * len(rows),
+            "value": [tier for *_, tier in rows],
+        }
+    )
+    told = replace(world, changes=changes)
+    learned = learn_quickly(told, PLAIN)
+    assert "lead_tier" in learned.scorer.spec.names
+    kept, crm = learned.judged_leads, told.crm
+    row = np.array([crm.table["lead_id"].to_pylist().index(lead) for lead in kept.lead_id])
+    stood = [
+        [tier for lead, when, tier in rows if lead == one and when <= as_of][-1]
+        for one, as_of in zip(kept.lead_id, kept.as_of_us.tolist(), strict=True)
+    ]
+    assert kept.leads["tier"].to_pylist() == stood
+    assert set(stood) >= {"tin", "gold"}
+    as_of = np.zeros(len(crm.leads), np.int64)
+    as_of[row] = kept.as_of_us
+    np.testing.assert_array_equal(
+        learned.scorer.score(kept.raw, kept.as_of_us).score,
+        learned.scorer.score(crm.leads, as_of).score[row],
+    )

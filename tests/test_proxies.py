@@ -1,4 +1,5 @@
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pyarrow as pa
@@ -7,7 +8,7 @@ import pytest
 
 from features.history import DAY_US
 from tests.worlds import PLAIN, few_rounds, plain_world
-from training import recipes
+from training import choosing, recipes
 from training.choosing import choose, training_rows
 from training.proxies import time_proxies
 from training.recipes import MIXES, Recipe
@@ -66,6 +67,33 @@ def test_at_most_twelve_recipes_are_tried_each_with_and_without(study):
     assert len(set(tried)) == len(tried) == 12
     assert {(r.mix, r.proxies) for r in tried} == {(mix, p) for mix in MIXES for p in (True, False)}
     assert {r.half_life_days for r in tried} == set(recipes.HALF_LIVES_WITH_PROXIES_DAYS)
+
+
+def test_they_are_looked_for_once_a_cut_however_many_recipes_are_tried(study, monkeypatch):
+    moments = []
+
+    def spy(X, names, lead, as_of_us, **more):
+        assert len(np.unique(lead)) == len(lead) == len(X)
+        moments.append(int(as_of_us.max()))
+        return time_proxies(X, names, lead, as_of_us, **more)
+
+    monkeypatch.setattr(choosing, "time_proxies", spy)
+    with few_rounds():
+        choose(study)
+    assert len(moments) == len(set(moments)) == len(study.choosing)
+
+
+def test_what_is_known_of_a_cut_already_changes_no_row(study):
+    for cut, used in product(study.choosing, (True, False)):
+        recipe = Recipe("blend", proxies=used)
+        rows = training_rows(study, cut, recipe)
+        again = training_rows(study, cut, recipe, choosing.vocabulary(study, cut))
+        train = study.snapshots.rows(cut.train)
+        X = study.matrix(study.spec(cut.cut_us)[0], train)
+        names = study.spec(cut.cut_us)[0].names
+        told = time_proxies(X, names, train.lead, train.as_of_us, seed=study.seed)
+        assert again.proxies == rows.proxies == told
+        assert np.array_equal(again.X, rows.X, equal_nan=True)
 
 
 def test_a_recipe_without_them_neither_learns_from_them_nor_ships_them(study):

@@ -1,9 +1,13 @@
 import json
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from features.catalogue import CONCEPTS
 from features.history import DAY_US, from_rows
@@ -11,6 +15,7 @@ from features.matrix import FeatureSpec, Leads, matrix
 from tests.scorers import AS_OF_US, EPOCH_US, SPEC, small_leads, small_scorer
 from training import wording
 from training.reasons import reasons
+from training.recipes import MIXES
 
 MAY_20_US = 1_779_235_200_000_000
 """2026-05-20T00:00:00Z."""
@@ -237,14 +242,35 @@ def test_a_scorer_explains_the_rows_that_are_asked_for_each_as_alone():
     assert sum(map(len, together)) > 3
 
 
-def test_reasons_add_up_to_what_the_score_moves():
-    """The concepts of a lead and a constant are the calibrated log-odds."""
-    scorer, leads = small_scorer(3), small_leads(4, leads=30)
+@cache
+def explained(mix):
+    """A scorer, and the log-odds of the average lead, from which its reasons count."""
+    scorer, leads = small_scorer(3, mix=mix), small_leads(4, leads=30)
     X = scorer.matrix(leads, np.full(30, AS_OF_US))
+    return scorer, float(left_over(scorer, X)[0])
+
+
+def left_over(scorer, X):
+    """What of the calibrated log-odds no concept accounts for."""
     added = scorer.calibration.slope * scorer.estimator.contributions(X)
-    log_odds = scorer.calibration.log_odds(scorer.estimator.log_odds(X))
-    constant = log_odds - added.sum(axis=1)
-    assert np.ptp(constant) < 1e-9
+    places = [list(CONCEPTS).index(feature.concept) for feature in scorer.spec.features]
+    concepts = np.stack([np.bincount(places, row, len(CONCEPTS)) for row in added])
+    return scorer.calibration.log_odds(scorer.estimator.log_odds(X)) - concepts.sum(axis=1)
+
+
+VALUES = st.one_of(
+    st.just(np.nan), st.integers(-1, 5), st.floats(-1e6, 1e6, width=32), st.just(np.inf)
+)
+
+
+@pytest.mark.parametrize("mix", MIXES)
+@settings(max_examples=100, deadline=None)
+@given(row=arrays(np.float32, len(SPEC.names), elements=VALUES.map(np.float32)))
+def test_concepts_and_a_constant_are_the_score_whatever_the_row_and_the_recipe(mix, row):
+    scorer, constant = explained(mix)
+    assert abs(left_over(scorer, row[None])[0] - constant) < 1e-9
+    missing = np.full_like(row, np.nan)
+    assert abs(left_over(scorer, missing[None])[0] - constant) < 1e-9
 
 
 def test_a_spec_without_vocabulary_works():

@@ -179,7 +179,7 @@ def test_what_features_add_and_a_constant_make_up_the_log_odds(fitted, mix):
     X, both = fitted
     estimator = both.mixed(mix)
     constant = estimator.log_odds(X) - estimator.contributions(X).sum(axis=1)
-    np.testing.assert_allclose(constant, constant[0], atol=1e-6)
+    np.testing.assert_allclose(constant, constant[0], rtol=0, atol=1e-9)
     assert np.ptp(estimator.contributions(X)[:, 0]) > 0.5
 
 

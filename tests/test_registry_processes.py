@@ -11,7 +11,7 @@ import pytest
 
 import leadqual
 from tests.scorers import small_scorer
-from training import registry
+from training import promotion, registry
 from training.registry import RegistryError
 
 ROOT = Path(leadqual.__file__).parent
@@ -21,7 +21,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from mlflow import MlflowClient
-from training import registry, tracking
+from training import promotion, registry, tracking
 
 def die(*_, **__):
     os.kill(os.getpid(), signal.SIGKILL)
@@ -31,6 +31,7 @@ def die(*_, **__):
 """
 REGISTER = "registry.register(Path(sys.argv[1]), 'leads', uri=sys.argv[2])"
 MOVE = "registry.promote('leads', '2', instead_of='1', uri=sys.argv[2])"
+GATE = "promotion.promote('leads', '2', uri=sys.argv[2], because='a test', now_us=0)"
 AFTER = "step = {0}\n{0} = lambda *a, **k: (step(*a, **k), die())"
 
 
@@ -106,6 +107,26 @@ def test_a_kill_while_promoting_leaves_a_whole_champion_and_again_mends_it(
     assert {number: v.aliases for number, v in found.items()} == {"2": ("champion",), "1": ()}
     assert {number: len(v.reigns) for number, v in found.items()} == {"2": 1, "1": 1}
     assert registry.rollback("leads", uri=uri).version == "1"
+
+
+@pytest.mark.parametrize(
+    ("wound", "verdict"),
+    [
+        ("registry.keep_verdict = die", ""),
+        ("MlflowClient.set_model_version_tag = die", ""),
+        (AFTER.format("registry.keep_verdict"), "forced"),
+        ("registry.promote = die", "forced"),
+    ],
+)
+def test_a_kill_while_the_gate_decides_moves_nothing_and_again_decides(uri, wound, verdict):
+    killed(wound, GATE, "", uri)
+    assert champion(uri) == "1"
+    found = {v.version: v for v in registry.versions("leads", uri=uri)}
+    assert (found["2"].gate, found["2"].aliases) == (verdict, ("challenger",))
+    promotion.promote("leads", "2", uri=uri, because="a test", now_us=0)
+    found = {v.version: v for v in registry.versions("leads", uri=uri)}
+    assert (found["2"].gate, found["2"].aliases) == ("forced", ("champion",))
+    assert len(found["2"].reigns) == 1
 
 
 def test_a_kill_at_the_first_registration_leaves_no_champion(prepared, tmp_path):

@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
@@ -164,9 +166,31 @@ def files_of(learned: Learned, folder) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
+def written(world: World, folder: Path) -> list[str]:
+    """Write the tables of a world; give the options of a command that name them."""
+    paths = {name: folder / f"{name}.parquet" for name in ("leads", "events", "outcomes")}
+    for name, path in paths.items():
+        pq.write_table(getattr(world, name), path)
+    return [f"--{name}={path}" for name, path in paths.items()]
+
+
 def shuffled(table: pa.Table, seed: int) -> pa.Table:
     """Bring the rows of a table into another order."""
     return table.take(pa.array(np.random.default_rng(seed).permutation(len(table))))
+
+
+def permuted(world: World, seed: int) -> World:
+    """The same outcomes, each as long after its lead's creation, but of leads drawn by lot."""
+    ids, times = (world.leads[name].to_pylist() for name in ("lead_id", "created_at"))
+    created = dict(zip(ids, times, strict=True))
+    rows = world.outcomes.to_pylist()
+    lots = np.random.default_rng(seed).permutation(ids)[: len(rows)]
+    for row, lead in zip(rows, lots.tolist(), strict=True):
+        delay = row["closed_at"] - created[row["lead_id"]]
+        row["lead_id"] = lead
+        row["closed_at"] = row["recorded_at"] = created[lead] + delay
+    drawn = pa.Table.from_pylist(rows, world.outcomes.schema)
+    return replace(world, outcomes=_known(drawn, ["closed_at"], world.until_us))
 
 
 def _known(table: pa.Table, times: list[str], moment_us: int) -> pa.Table:

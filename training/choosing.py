@@ -59,7 +59,12 @@ def choose(study: Study) -> Choice:
 
     Within two paired standard errors of the best recipe the best blend is taken, else the best.
     """
-    tasks = [(cut, *setting) for cut in study.choosing for setting in _settings(study)]
+    vocabularies = in_parallel(study, vocabulary, [(cut,) for cut in study.choosing])
+    tasks = [
+        (cut, *setting, seen)
+        for cut, seen in zip(study.choosing, vocabularies, strict=True)
+        for setting in _settings(vocabularies)
+    ]
     tried: dict[Recipe, list[Scored]] = {}
     for found in in_parallel(study, _try_recipes, tasks):
         for recipe, scored_cut in found:
@@ -112,7 +117,7 @@ def evidence(study: Study, scored: Sequence[Scored], fitted: Calibration) -> Evi
     return Evidence.of(
         snapshots.lead[row],
         snapshots.as_of_us[row],
-        fitted.probability(log_odds),
+        study.flaggable(row, fitted.probability(log_odds)),
         np.where(known.matured[row], known.won[row], np.nan),
         study.arrivals_per_week(),
     )
@@ -162,34 +167,54 @@ class TrainingRows:
         return both.mixed(mix)
 
 
-def training_rows(study: Study, cut: Origin, recipe: Recipe) -> TrainingRows:
-    """Give what a recipe may see at a cut."""
+@dataclass(frozen=True)
+class Vocabulary:
+    """What is learned of the features at a cut, whatever the recipe; `proxies` tell the date."""
+
+    spec: FeatureSpec
+    findings: tuple[Finding, ...]
+    proxies: tuple[str, ...]
+
+
+def vocabulary(study: Study, cut: Origin) -> Vocabulary:
+    """Learn the feature spec at a cut, and find the features from which the date can be told."""
     spec, findings = study.spec(cut.cut_us)
     train = study.snapshots.rows(cut.train)
+    first = train.rows(np.unique(train.lead, return_index=True)[1])
+    X = study.matrix(spec, first)
+    proxies = time_proxies(X, spec.names, first.lead, first.as_of_us, seed=study.seed)
+    return Vocabulary(spec, findings, proxies)
+
+
+def training_rows(
+    study: Study, cut: Origin, recipe: Recipe, seen: Vocabulary | None = None
+) -> TrainingRows:
+    """Give what a recipe may see at a cut; `seen`, where it is known already."""
+    seen = seen or vocabulary(study, cut)
+    spec, proxies = seen.spec, seen.proxies
+    train = study.snapshots.rows(cut.train)
     X, known = study.matrix(spec, train), study.labels(train, cut.cut_us, recipe.half_life_days)
-    proxies = time_proxies(X, spec.names, train.lead, train.as_of_us, seed=study.seed)
     if proxies and not recipe.proxies:
         X = np.ascontiguousarray(X[:, [name not in proxies for name in spec.names]])
         spec = replace(spec, exclude=(*spec.exclude, *proxies))
     matters = recipes.importance(train.as_of_us, cut.cut_us, recipe.half_life_days)
     soft = study.config.label.strategy == "em"
-    return TrainingRows(spec, findings, X, known, proxies, matters, soft)
+    return TrainingRows(spec, seen.findings, X, known, proxies, matters, soft)
 
 
-def _settings(study: Study) -> list[tuple[float | None, bool]]:
+def _settings(vocabularies: Sequence[Vocabulary]) -> list[tuple[float | None, bool]]:
     """Half-lives, each with and without time proxies where the first cut has any."""
-    first = study.choosing[:1]
-    if not any(training_rows(study, cut, Recipe("blend")).proxies for cut in first):
+    if not any(seen.proxies for seen in vocabularies[:1]):
         return [(half_life, True) for half_life in recipes.HALF_LIVES_DAYS]
     return list(product(recipes.HALF_LIVES_WITH_PROXIES_DAYS, (True, False)))
 
 
 def _try_recipes(
-    study: Study, cut: Origin, half_life: float | None, proxies: bool
+    study: Study, cut: Origin, half_life: float | None, proxies: bool, seen: Vocabulary
 ) -> list[tuple[Recipe, Scored]]:
     """Score the leads after a cut with every mix; both parts are fitted once."""
     tried = [Recipe(mix, half_life, proxies) for mix in MIXES]
-    rows = training_rows(study, cut, tried[0])
+    rows = training_rows(study, cut, tried[0], seen)
     both = rows.fit("blend", study.seed)
     row = np.flatnonzero(cut.test)
     Z = study.matrix(rows.spec, study.snapshots.rows(row))

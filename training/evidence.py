@@ -33,7 +33,8 @@ class Evidence:
     ----------
     lead : int64 [rows]
     score : float64 [rows]
-        Calibrated, of a model that had not seen the lead.
+        Calibrated, of a model that had not seen the lead; -inf where the rule abstains, so that no
+        threshold is reached.
     won : float64 [rows]
         Whether a win came within the horizon; NaN where it was too early to tell.
     leads_per_week : int64 [weeks]
@@ -76,7 +77,7 @@ class Evidence:
 
     @cached_property
     def best(self) -> Float64:
-        """The best score that each lead ever reached, best first."""
+        """The best score that each lead ever reached, best first; -inf where it never had one."""
         return np.sort(handoff.best_scores(self.lead, self.score))[::-1]
 
     def crossed(self, threshold: float) -> tuple[int, int]:
@@ -98,7 +99,8 @@ class Evidence:
         known, won = self.crossed(0.0)
         if not known or not won:
             return rule
-        edge = float(np.quantile(self.best, BOTTOM_SHARE, method="higher"))
+        scored = self.best[self.best >= 0]
+        edge = float(np.quantile(scored, BOTTOM_SHARE, method="higher"))
         edge = min(edge, rule.grades[2])
         above, won_above = self.crossed(edge)
         bottom, won_bottom = known - above, max(won - won_above, 0)
@@ -141,10 +143,11 @@ class Evidence:
         `one_more` is the share won of the leads that a point adds to the one before it: what one
         more lead a week brings there. Intervals are Clopper and Pearson's, 95 %.
         """
-        if not len(self.best):
+        scored = int((self.best >= 0).sum())
+        if not scored:
             return []
         arriving = float(self.leads_per_week.mean())
-        places = np.unique(np.linspace(1, len(self.best), POINTS).round().astype(int))
+        places = np.unique(np.linspace(1, scored, POINTS).round().astype(int))
         points = []
         before = (0, 0)
         for threshold in self.best[places - 1].tolist():
@@ -175,7 +178,7 @@ class Evidence:
         codes = np.unique(self.lead, return_inverse=True)[1]
         return {
             "lead": codes.tolist(),
-            "score": self.score.tolist(),
+            "score": [None if score < 0 else score for score in self.score.tolist()],
             "won": [None if np.isnan(won) else int(won) for won in self.won.tolist()],
             "leads_per_week": self.leads_per_week.tolist(),
         }
@@ -185,7 +188,7 @@ class Evidence:
         """Rebuild from `as_dict`."""
         return cls(
             np.array(plain["lead"], np.int64),
-            np.array(plain["score"], np.float64),
+            np.array([-np.inf if score is None else score for score in plain["score"]], np.float64),
             np.array(plain["won"], np.float64),
             np.array(plain["leads_per_week"], np.int64),
         )

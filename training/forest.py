@@ -42,6 +42,10 @@ class Forest:
     decision : uint8 [nodes]
         LightGBM's decision type.
     leaf : float64 [leaves]
+    tree_nodes : int64 [trees]
+        How many nodes each tree has; it has one leaf more.
+    node_rows, leaf_rows : int64 [nodes], [leaves]
+        How many training rows came there.
     category_start : int32 [sets + 1]
         Where in `category_bits` each set of categories begins.
     category_bits : uint32 [words]
@@ -54,6 +58,9 @@ class Forest:
     threshold: Float64
     decision: npt.NDArray[np.uint8]
     leaf: Float64
+    tree_nodes: npt.NDArray[np.int64]
+    node_rows: npt.NDArray[np.int64]
+    leaf_rows: npt.NDArray[np.int64]
     category_start: Int32
     category_bits: npt.NDArray[np.uint32]
 
@@ -74,8 +81,7 @@ class Forest:
 
     def log_odds(self, X: Float32) -> Float64:
         """Return the sum of the leaves that each row of `X` falls into, float64 [rows]."""
-        if X.ndim != 2 or X.shape[1] != self.features:
-            raise ValueError(f"the trees know {self.features} features, got rows of {X.shape}")
+        self.check(X)
         return _walk(
             X,
             self.root,
@@ -88,6 +94,15 @@ class Forest:
             self.category_bits,
         )
 
+    def check(self, X: Float32) -> None:
+        """Raise ValueError where the rows are of another width."""
+        if X.ndim != 2 or X.shape[1] != self.features:
+            raise ValueError(f"the trees know {self.features} features, got rows of {X.shape}")
+
+    def rows_of(self, node: int) -> int:
+        """Return how many training rows came to a node, or to a leaf (below 0)."""
+        return int(self.node_rows[node] if node >= 0 else self.leaf_rows[-1 - node])
+
 
 @dataclass(frozen=True)
 class _Tree:
@@ -98,6 +113,8 @@ class _Tree:
     threshold: Float64
     decision: npt.NDArray[np.int64]
     leaf: Float64
+    node_rows: npt.NDArray[np.int64]
+    leaf_rows: npt.NDArray[np.int64]
     category_start: npt.NDArray[np.int64]
     category_bits: npt.NDArray[np.int64]
 
@@ -113,6 +130,8 @@ class _Tree:
             np.array(fields["threshold"].split() if split else [], np.float64),
             _whole(fields, "decision_type", split),
             np.array(fields["leaf_value"].split(), np.float64),
+            _whole(fields, "internal_count", split),
+            _whole(fields, "leaf_count", split) if split else np.ones(1, np.int64),
             _whole(fields, "cat_boundaries", sets) if sets else np.zeros(1, np.int64),
             _whole(fields, "cat_threshold", sets),
         )
@@ -150,6 +169,9 @@ def _joined(trees: list[_Tree], header: Mapping[str, str]) -> Forest:
         np.concatenate(threshold),
         np.concatenate([tree.decision for tree in trees]).astype(np.uint8),
         np.concatenate([tree.leaf for tree in trees]),
+        np.array([len(tree.child) for tree in trees], np.int64),
+        np.concatenate([tree.node_rows for tree in trees]),
+        np.concatenate([tree.leaf_rows for tree in trees]),
         np.concatenate(starts).astype(np.int32),
         np.concatenate([tree.category_bits for tree in trees]).astype(np.uint32),
     )
@@ -171,9 +193,33 @@ def _check(tree: _Tree, features: int) -> None:
         and (np.diff(tree.category_start) >= 0).all()
         and tree.category_start[0] == 0
         and tree.category_start[-1] == len(tree.category_bits)
-        and len(tree.leaf) == nodes + 1
+        and len(tree.leaf) == len(tree.leaf_rows) == nodes + 1
+        and len(tree.node_rows) == nodes
+        and (tree.node_rows > 0).all()
     ):
         raise ForestError("a tree contradicts itself, or takes 0 for missing")
+
+
+@nb.njit(cache=True, nogil=True, inline="always")
+def fits(
+    value: float,
+    threshold: float,
+    kind: int,
+    category_start: Int32,
+    category_bits: npt.NDArray[np.uint32],
+) -> bool:
+    """Tell whether a value meets a node's condition, as LightGBM decides it."""
+    if kind & CATEGORICAL:
+        if not -1.0 < value < BEYOND_INT32:
+            return False
+        code = np.int64(value)  # LightGBM cuts it to an int, towards 0
+        word = category_start[np.int64(threshold)] + (code >> 5)
+        if word >= category_start[np.int64(threshold) + 1]:
+            return False
+        return (category_bits[word] >> np.uint32(code & 31)) & 1 == 1
+    if np.isnan(value):  # a 0 where training saw none missing
+        return kind & DEFAULT_LEFT != 0 if kind & MISSING_NAN else threshold >= 0.0
+    return value <= threshold
 
 
 @nb.njit(cache=True, nogil=True)
@@ -194,23 +240,14 @@ def _walk(  # noqa: PLR0917
         for tree in range(root.shape[0]):
             node = root[tree]
             while node >= 0:
-                value = X[i, feature[node]]
-                kind = decision[node]
-                if kind & CATEGORICAL:
-                    fits = False
-                    if -1.0 < value < BEYOND_INT32:  # LightGBM cuts it to an int, towards 0
-                        code = np.int64(value)
-                        start = category_start[np.int64(threshold[node])]
-                        word = start + (code >> 5)
-                        if word < category_start[np.int64(threshold[node]) + 1]:
-                            fits = (category_bits[word] >> np.uint32(code & 31)) & 1 == 1
-                elif np.isnan(value):  # a 0 where training saw none missing
-                    fits = (
-                        kind & DEFAULT_LEFT != 0 if kind & MISSING_NAN else threshold[node] >= 0.0
-                    )
-                else:
-                    fits = value <= threshold[node]
-                node = child[node, 0 if fits else 1]
+                meets = fits(
+                    X[i, feature[node]],
+                    threshold[node],
+                    decision[node],
+                    category_start,
+                    category_bits,
+                )
+                node = child[node, 0 if meets else 1]
             total += leaf[-1 - node]
         out[i] = total
     return out

@@ -9,7 +9,8 @@ class GateRefused(ValueError):
     Attributes
     ----------
     report : dict
-        What ``report.json`` says of a run that was stopped before there was a model, else empty.
+        What ``report.json`` says of a run that was stopped before there was a model; of a promotion
+        its verdict; else empty.
     """
 
     def __init__(self, message: str, report: dict[str, Any] | None = None) -> None:

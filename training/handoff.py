@@ -213,7 +213,7 @@ def capacity_rule(
     ----------
     best_score : float64 [n]
         The best score that each lead ever reached, out of time, of leads that had the time to reach
-        it.
+        it; -inf of a lead that never had enough events for one.
     leads_per_week : int or int [weeks]
         New leads of the weeks seen.
     capacity_per_week : int
@@ -242,7 +242,8 @@ def capacity_rule(
     sizes, weeks = np.unique(np.atleast_1d(leads_per_week), return_counts=True)
     allowed = _most_allowed(len(ordered), sizes, weeks / weeks.sum(), capacity_per_week, delta)
     # With no more leads than capacity, scores below all that were seen are handed off too.
-    everything = allowed == len(ordered) > 0
+    scored = int((ordered >= 0).sum())
+    everything = scored > 0 and (allowed > scored or allowed == len(ordered))
     threshold = 0.0 if everything else _threshold_of_at_most(ordered, allowed)
     share = float((ordered >= threshold).mean()) if len(ordered) else 0.0
     arriving = float(np.average(sizes, weights=weeks))
@@ -270,9 +271,9 @@ def best_fifth_rule(best_score: Float64, *, minimum_events: int = 0) -> Rule:
     0.8
     """
     ordered = np.sort(best_score)[::-1]
-    values, above = np.unique(-ordered, return_counts=True)
+    values, above = np.unique(-ordered[ordered >= 0], return_counts=True)
     threshold = inf
-    if len(ordered):
+    if len(values):
         off_target = np.abs(np.cumsum(above) / len(ordered) - BEST_SHARE)
         threshold = float(-values[np.argmin(off_target)])
     share = float((ordered >= threshold).mean()) if len(ordered) else 0.0
@@ -334,7 +335,7 @@ def precision_rule(
     """
     ordered = np.sort(best_score)[::-1]
     places = np.unique(np.rint(len(ordered) * np.array(SHARES_TRIED)).astype(int))
-    tried = [float(ordered[place - 1]) for place in places[places > 0]]
+    tried = [float(ordered[place - 1]) for place in places[places > 0] if ordered[place - 1] >= 0]
     starts = sorted({0, len(tried) // 4, len(tried) // 2})
     counts = [crossed(threshold) for threshold in tried]
     bounds = [_at_least(won, known, (1.0 - confidence) / len(starts)) for known, won in counts]
@@ -514,12 +515,13 @@ def _overflow(k: int, n: int, sizes: Int64, weight: Float64, capacity: int) -> f
 
 def _threshold_of_at_most(ordered: Float64, allowed: int) -> float:
     """Return the lowest score that at most so many reach; equal scores are in or out together."""
-    values, counts = np.unique(-ordered, return_counts=True)
+    values, counts = np.unique(-ordered[ordered >= 0], return_counts=True)
     fitting = np.searchsorted(np.cumsum(counts), allowed, "right")
     return float(-values[fitting - 1]) if fitting else inf
 
 
 def _grades(ordered: Float64, threshold: float) -> tuple[float, float, float]:
+    ordered = ordered[ordered >= 0]
     handed = int((ordered >= threshold).sum())
     if not handed:
         return (inf, threshold, threshold)

@@ -1,6 +1,5 @@
 """The judged leads as they were known, kept beside a version to judge others on; no verdicts."""
 
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,8 +31,9 @@ class JudgedLeads:
     Attributes
     ----------
     leads : pa.Table
-        The leads table, with `AS_OF`; `WON` (empty where it is not known yet); `SCORE`, what the
-        recipe gave the lead when it was fitted before the lead came; the same of each baseline.
+        The leads table, attributes with a history as they stood at `AS_OF`, with that moment; `WON`
+        (empty where it is not known yet); `SCORE`, what the recipe gave the lead when it was fitted
+        before the lead came; the same of each baseline.
     events : pa.Table
         Of these leads, as far as known at `AS_OF`.
     """
@@ -78,10 +78,9 @@ class JudgedLeads:
         return leads_from_arrow(self.leads, from_arrow(self.events, segment, len(self)))
 
     def save(self, folder: Path) -> None:
-        """Write two tables into ``judged/`` in a folder; those of an earlier run go."""
+        """Write two tables into ``judged/`` in a folder."""
         place = folder / JUDGED
-        shutil.rmtree(place, ignore_errors=True)
-        place.mkdir(parents=True)
+        place.mkdir(parents=True, exist_ok=True)
         pq.write_table(self.leads, place / "leads.parquet")
         pq.write_table(self.events, place / "events.parquet")
 

@@ -94,6 +94,7 @@ def _learn(study: Study, found: tuple[leaks.Leak, ...], clock: "Stopwatch") -> L
     shipped = ship(study, choice, judged.scored)
     clock("figures with their intervals")
     report = content.describe(study, choice, judged, shipped, found)
+    report["shifts"] = [asdict(shift) for shift in shipped.shifts]
     clock.stop()
     report["seconds"] = dict(clock.seconds)
     scorer = replace(shipped.scorer, card=content.card(study, choice, report))
@@ -103,7 +104,7 @@ def _learn(study: Study, found: tuple[leaks.Leak, ...], clock: "Stopwatch") -> L
         "passed": all(check.passed for check in checks),
         "checks": [asdict(check) for check in checks],
     }
-    return Learned(scorer, report, (*study.crm.findings, *shipped.findings), kept)
+    return Learned(scorer, report, (*study.crm.findings, *shipped.findings, *shipped.shifts), kept)
 
 
 class Stopwatch:

@@ -99,7 +99,7 @@ def promote(
     verdict = replace(verdict, because=because if verdict.failed else None)
     registry.keep_verdict(name, found, verdict.as_dict(), uri=uri)
     if verdict.result == "refused":
-        raise GateRefused(refusal(verdict))
+        raise GateRefused(refusal(verdict), verdict.as_dict())
     note = {"at": verdict.at, "how": "promote", "result": verdict.result, "because": because or ""}
     moved = registry.promote(name, found, instead_of=champion, note=note, uri=uri)
     return verdict, moved
@@ -176,7 +176,8 @@ def comparison(
         yield Check("log_loss", False, "not comparable: the two answer different questions")
     elif kept is not None:
         theirs = out_of_time(kept, champion, before)
-        yield _non_inferior(kept.score, theirs, kept.won, gate_of(challenger))
+        check = _non_inferior(kept.score, theirs, kept.won, gate_of(challenger))
+        yield check if check is not None else _too_few(kept, theirs, champion, before, challenger)
 
 
 def out_of_time(
@@ -332,16 +333,12 @@ def _incompatible(challenger: "LeadScorer", champion: "LeadScorer") -> Iterator[
             yield f"{what} that only the champion knows: {', '.join(sorted(known - ours)[:5])}"
 
 
-def _non_inferior(ours: Float64, theirs: Float64, won: Float64, gate: Gate) -> Check:
+def _non_inferior(ours: Float64, theirs: Float64, won: Float64, gate: Gate) -> Check | None:
+    """Compare log losses on the rows that all three know; None where those are too few."""
     rows = ~(np.isnan(ours) | np.isnan(theirs) | np.isnan(won))
     leads, wins = int(rows.sum()), int(won[rows].sum())
     if leads < gate.least_leads or wins < gate.least_wins:
-        return Check(
-            "log_loss",
-            False,
-            f"only {leads} leads with {wins} wins that neither model has learned from are kept, "
-            f"{gate.least_leads} and {gate.least_wins} are needed to compare",
-        )
+        return None
     own, other = (losses(score[rows], won[rows]) for score in (ours, theirs))
     found = paired_bootstrap(own, other, np.arange(leads), seed=0)
     return Check(
@@ -349,6 +346,30 @@ def _non_inferior(ours: Float64, theirs: Float64, won: Float64, gate: Gate) -> C
         found.high < gate.log_loss_margin,
         f"{_signed(found)} against the champion on {leads} leads with {wins} wins "
         f"(its upper end must be below the margin {gate.log_loss_margin:g})",
+    )
+
+
+def _too_few(
+    kept: "JudgedLeads",
+    theirs: Float64,
+    champion: "LeadScorer",
+    before: "JudgedLeads | None",
+    challenger: "LeadScorer",
+) -> Check:
+    """Say why two versions cannot be compared, which never counts as passed, and what helps."""
+    gate, both = gate_of(challenger), ~np.isnan(theirs)
+    told = both & ~np.isnan(kept.won)
+    until = champion.card.trained_until
+    lacking = "" if before is not None else ", with which no judged leads are kept"
+    return Check(
+        "log_loss",
+        False,
+        f"only {told.sum()} leads with {int(kept.won[told].sum())} wins can be compared, "
+        f"{gate.least_leads} and {gate.least_wins} are needed: of the {len(kept)} judged leads "
+        f"of the challenger {both.sum()} have a score at the same moment by the champion{lacking} "
+        f"that it had not learned from, and of {told.sum()} of them the outcome is known; judge "
+        "both at the same ages ([snapshots] ages_days) on exports of one CRM, or wait until leads "
+        f"created after {until} have had their horizon",
     )
 
 

@@ -51,12 +51,33 @@ class Reason:
 
 
 @dataclass(frozen=True)
+class _Places:
+    """What is asked of a spec for every lead: looked up once, since each lead takes microseconds.
+
+    Attributes
+    ----------
+    concept : int [features]
+        The place in `CONCEPTS` of each feature's.
+    columns : mapping of concept to list of int
+    kinds : list of str or None
+        The event type that each feature is about.
+    """
+
+    spec: FeatureSpec
+    concept: npt.NDArray[np.intp]
+    columns: dict[str, list[int]]
+    kinds: list[str | None]
+    types: frozenset[str]
+    attributes: dict[str, str]
+
+
+@dataclass(frozen=True)
 class _Lead:
     """One row to explain: its features, what each adds, and the events seen."""
 
     X: Float32
-    added: Float64
-    seen: tuple[Activity, ...]
+    added: list[float]
+    seen: list[Activity]
     leads: Leads
     row: int
     as_of_us: int
@@ -93,27 +114,30 @@ def reasons(  # noqa: PLR0917
     list of tuple of Reason
         Concepts that add or take 0.10 log-odds or more, by size and then by name.
     """
+    places = _places(spec)
+    totals = [np.bincount(places.concept, each, len(CONCEPTS)).tolist() for each in added]
     return [
         _of_row(
-            spec,
-            _Lead(X[k], added[k], _seen(spec, leads, row, now), leads, row, now),
+            places,
+            totals[k],
+            _Lead(X[k], added[k].tolist(), _seen(spec, leads, row, now), leads, row, now),
             language,
         )
         for k, (row, now) in enumerate(zip(rows.tolist(), as_of_us.tolist(), strict=True))
     ]
 
 
-def _of_row(spec: FeatureSpec, lead: _Lead, language: str) -> tuple[Reason, ...]:
-    totals = np.bincount(_concepts(spec), lead.added, len(CONCEPTS)).tolist()
-    ranked = sorted(
-        (-abs(total), name, total) for name, total in zip(CONCEPTS, totals, strict=True)
+def _of_row(places: _Places, totals: list[float], lead: _Lead, language: str) -> tuple[Reason, ...]:
+    weighty = sorted(
+        (-abs(total), name, total)
+        for name, total in zip(CONCEPTS, totals, strict=True)
+        if abs(total) >= FLOOR
     )
-    weighty = [(name, total) for size, name, total in ranked if -size >= FLOOR]
     latest = max((item.last_us for item in lead.seen if item.last_us is not None), default=None)
     found = []
-    for concept, total in weighty[:MOST_REASONS]:
+    for _, concept, total in weighty[:MOST_REASONS]:
         direction: Literal["up", "down"] = "up" if total > 0 else "down"
-        evidence = tuple(_evidence(spec, lead, concept, math.copysign(1.0, total)))
+        evidence = tuple(_evidence(places, lead, concept, math.copysign(1.0, total)))
         text = sentence(
             concept,
             direction,
@@ -133,78 +157,94 @@ def _strength(size: float) -> Literal["weak", "medium", "strong"]:
     return "medium" if size < STRONG else "strong"
 
 
-def _seen(spec: FeatureSpec, leads: Leads, row: int, as_of_us: int) -> tuple[Activity, ...]:
+def _seen(spec: FeatureSpec, leads: Leads, row: int, as_of_us: int) -> list[Activity]:
     """Sum up the events that the features saw, by type in order of their last time."""
     history = leads.history
     segment = leads.segment[row]
     events = slice(history.ptr[segment], history.ptr[segment + 1])
-    known = (history.occurred_us[events] <= as_of_us) & (history.known_us[events] <= as_of_us)
-    codes, times = history.type_code[events][known], history.occurred_us[events][known]
-    kinds, from_end, counts = np.unique(codes[::-1], return_index=True, return_counts=True)
-    last = times[::-1][from_end]
+    counts: dict[int, int] = {}
+    last: dict[int, int] = {}
+    for code, moment, known in zip(
+        history.type_code[events].tolist(),
+        history.occurred_us[events].tolist(),
+        history.known_us[events].tolist(),
+        strict=True,
+    ):
+        if moment <= as_of_us and known <= as_of_us:
+            counts[code] = counts.get(code, 0) + 1
+            last[code] = moment
+    types, sales = history.types, spec.sales
     found = [
-        Activity(history.types[kind], count, moment)
-        for kind, count, moment in zip(kinds.tolist(), counts.tolist(), last.tolist(), strict=True)
-        if history.types[kind] not in spec.sales
+        Activity(types[code], count, last[code])
+        for code, count in counts.items()
+        if types[code] not in sales
     ]
-    return tuple(sorted(found, key=lambda item: (item.last_us or 0, item.event_type)))
+    return sorted(found, key=_by_time) if len(found) > 1 else found
 
 
-def _evidence(spec: FeatureSpec, lead: _Lead, concept: str, sign: float) -> Iterator[Evidence]:
+def _by_time(item: Activity) -> tuple[int, str]:
+    return item.last_us or 0, item.event_type
+
+
+def _evidence(places: _Places, lead: _Lead, concept: str, sign: float) -> Iterator[Evidence]:
     """Choose what pushed most in the direction of the reason."""
-    toward = lead.added * sign
-    columns = np.flatnonzero((_concepts(spec) == list(CONCEPTS).index(concept)) & (toward > 0))
-    columns = columns[np.argsort(-toward[columns], kind="stable")]
+    added = lead.added
+    toward = [
+        (-added[column] * sign, column)
+        for column in places.columns[concept]
+        if added[column] * sign > 0
+    ]
     if concept in {"recency", "interest"}:
-        yield from _activities(spec, lead, columns, toward)
+        yield from _activities(places, lead, toward)
         return
-    attributes = {f"lead_{attribute.name}": attribute.name for attribute in spec.attributes}
-    for column in columns[:MOST_FIGURES].tolist():
-        feature = spec.features[column]
+    for _, column in sorted(toward)[:MOST_FIGURES]:
+        feature = places.spec.features[column]
         if concept == "profile":
-            name = attributes[feature.name]
+            name = places.attributes[feature.name]
             yield Record(name, _plain(_value(lead.leads, name, lead.row)))
         else:
-            yield Measure(feature, _figure(spec, feature.name, float(lead.X[column])))
+            yield Measure(feature, _figure(places.spec, feature.name, float(lead.X[column])))
 
 
 def _activities(
-    spec: FeatureSpec, lead: _Lead, columns: npt.NDArray[np.intp], toward: Float64
+    places: _Places, lead: _Lead, toward: list[tuple[float, int]]
 ) -> Iterator[Activity]:
     """Choose the event types behind the columns: seen ones by time, then one that never was."""
     weight: dict[str, float] = {}
-    for column in columns.tolist():
-        kind = _kind(spec, lead, column)
+    for push, column in toward:
+        kind = places.kinds[column] or _kind(places, lead, column)
         if kind is not None:
-            weight[kind] = weight.get(kind, 0.0) + float(toward[column])
+            weight[kind] = weight.get(kind, 0.0) - push
     ranked = sorted(weight, key=lambda kind: (-weight[kind], kind))[:MOST_ACTIVITIES]
-    seen = [item for item in lead.seen if _slot(spec, item.event_type) in ranked]
+    slots = [_slot(places, item.event_type) for item in lead.seen]
+    seen = [item for item, slot in zip(lead.seen, slots, strict=True) if slot in ranked]
     yield from seen[-MOST_ACTIVITIES:] if seen or ranked else lead.seen[-MOST_ACTIVITIES:]
-    never = [kind for kind in ranked if all(_slot(spec, s.event_type) != kind for s in lead.seen)]
+    never = [kind for kind in ranked if kind not in slots]
     for kind in never[: 1 if seen else MOST_ACTIVITIES]:
         yield Activity(kind, 0, None)
 
 
-def _kind(spec: FeatureSpec, lead: _Lead, column: int) -> str | None:
-    """Return the event type that a column of recency or interest is about, None for none."""
-    name = spec.features[column].name
+def _kind(places: _Places, lead: _Lead, column: int) -> str | None:
+    """Return the event type of a column that names one in each lead; None for none."""
+    name = places.spec.features[column].name
     if name == "days_since_last_event":
-        return _slot(spec, lead.seen[-1].event_type) if lead.seen else None
+        return _slot(places, lead.seen[-1].event_type) if lead.seen else None
     if name in {"first_type", "last_type"}:
         code = lead.X[column]
-        return None if math.isnan(code) else (*spec.types, OTHER)[int(code)]
-    return _kinds(spec).get(name)
+        return None if math.isnan(code) else (*places.spec.types, OTHER)[int(code)]
+    return None
 
 
-def _slot(spec: FeatureSpec, event_type: str) -> str:
-    return event_type if event_type in spec.types else OTHER
+def _slot(places: _Places, event_type: str) -> str:
+    return event_type if event_type in places.types else OTHER
 
 
 @lru_cache(maxsize=8)
-def _kinds(spec: FeatureSpec) -> dict[str, str]:
-    """Return the event type of each feature that is about one."""
+def _places(spec: FeatureSpec) -> _Places:
+    place_of = {name: place for place, name in enumerate(CONCEPTS)}
+    concept = np.array([place_of[feature.concept] for feature in spec.features], np.intp)
     windows = [*(f"{days:g}d" for days in spec.windows_days), "all"]
-    return {
+    kinds = {
         name: kind
         for kind in (*spec.types, OTHER)
         for name in (
@@ -213,13 +253,14 @@ def _kinds(spec: FeatureSpec) -> dict[str, str]:
             *(f"count_{kind}_{window}" for window in windows),
         )
     }
-
-
-@lru_cache(maxsize=8)
-def _concepts(spec: FeatureSpec) -> npt.NDArray[np.intp]:
-    """Return the place in `CONCEPTS` of each feature's concept."""
-    places = {name: place for place, name in enumerate(CONCEPTS)}
-    return np.array([places[feature.concept] for feature in spec.features], np.intp)
+    return _Places(
+        spec,
+        concept,
+        {name: np.flatnonzero(concept == place).tolist() for name, place in place_of.items()},
+        [kinds.get(name) for name in spec.names],
+        frozenset(spec.types),
+        {f"lead_{attribute.name}": attribute.name for attribute in spec.attributes},
+    )
 
 
 def _figure(spec: FeatureSpec, feature: str, value: float) -> str | float | None:

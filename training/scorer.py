@@ -18,6 +18,7 @@ from lightgbm.basic import LightGBMError
 from features import matrix as feature_matrix
 from features.history import DAY_US, Int64, from_rows
 from features.matrix import FeatureSpec, Leads
+from features.profile import Profile
 from training import handoff, reasons, scorecard_file
 from training.calibration import Calibration
 from training.forest import ForestError
@@ -140,7 +141,8 @@ class LeadScorer:
     rule : Rule
     reference : dict
         ``scores``: sorted out-of-time scores that percentiles refer to; ``features``: histograms
-        for monitoring.
+        for monitoring; ``attributes``: how each looked on the leads it learned from; ``evidence``:
+        what rules are fixed from.
     card : Card
     name, version : str
         As the registry calls it.
@@ -162,6 +164,11 @@ class LeadScorer:
     def label(self) -> str:
         """Name, version and digest in one text."""
         return f"{self.name}/{self.version} sha256:{self.digest}"
+
+    @cached_property
+    def profiles(self) -> tuple[Profile, ...]:
+        """How each attribute that it uses looked on the leads it learned from."""
+        return tuple(Profile(**plain) for plain in self.reference.get("attributes", ()))
 
     def score(
         self,
@@ -334,6 +341,8 @@ class LeadScorer:
     def _check_reference(self) -> None:
         if not len(self._reference_scores):
             raise ValueError("no scores that percentiles could refer to")
+        if not {one.name for one in self.profiles} <= {one.name for one in self.spec.attributes}:
+            raise ValueError("profiles of attributes that are none")
 
     def _check_canaries(self, folder: Path, canaries: list[dict[str, Any]]) -> None:
         if len(canaries) != CANARIES:
@@ -361,9 +370,8 @@ class LeadScorer:
     ) -> npt.NDArray[np.float32]:
         if "events_all" in self.spec.names:
             return X[:, self.spec.names.index("events_all")]
-        every = replace(self.spec, exclude=(), attributes=())
-        X = feature_matrix.matrix(every, leads, np.arange(len(leads)), as_of_us)
-        return X[:, every.names.index("events_all")]
+        rows = np.arange(len(leads))
+        return feature_matrix.event_counts(self.spec.sales, leads, rows, as_of_us)
 
     def _percentile(self, score: Float64) -> Float64:
         known = self._reference_scores

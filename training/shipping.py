@@ -1,21 +1,25 @@
 """Shipping: the chosen recipe, its calibration and its rule, fitted once more on everything."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from features.attributes import Attribute
+from features.catalogue import of_attribute
 from features.contract import Finding
-from features.history import Float32
+from features.history import Float32, Int64
 from features.matrix import FeatureSpec
 from features.moments import iso
+from features.profile import moved, profiles, spread
 from training import handoff
 from training.choosing import Choice, Scored, calibrate, evidence, joined, training_rows
 from training.scorer import Card, LeadScorer
 from training.study import Study
 
+NEWEST = 0.1
 PERCENTILE_STEPS = 1_000
 LEADS_TO_FIX_A_RULE = 300
 
@@ -24,7 +28,8 @@ LEADS_TO_FIX_A_RULE = 300
 class Shipped:
     """The scorer fitted on all, and what share of recent leads it, and the judged, hand off.
 
-    `proxies` names the features from which the date can be told, whether it uses them or not.
+    `proxies` names the features from which the date can be told, whether it uses them or not;
+    `shifts` are attributes that look otherwise on the newest leads.
     """
 
     scorer: LeadScorer
@@ -32,6 +37,7 @@ class Shipped:
     proxies: tuple[str, ...]
     recent_share: float
     judged_share: float
+    shifts: tuple[Finding, ...] = ()
 
 
 def ship(study: Study, choice: Choice, judged: Sequence[Scored]) -> Shipped:
@@ -50,6 +56,7 @@ def ship(study: Study, choice: Choice, judged: Sequence[Scored]) -> Shipped:
     found = evidence(study, (recent,), final)
     rule = found.fix(study.config.rule)
     X = study.matrix(rows.spec, study.snapshots.rows(recent.row))
+    every = np.argsort(study.crm.leads.created_us, kind="stable")
     scorer = LeadScorer(
         rows.spec,
         refit,
@@ -59,17 +66,43 @@ def ship(study: Study, choice: Choice, judged: Sequence[Scored]) -> Shipped:
             "scores": _percentiles(final.probability(joined(cuts).log_odds)),
             "features": _histograms(rows.spec, X),
             "evidence": found.as_dict(),
+            "attributes": [
+                asdict(one)
+                for one in profiles(_used(rows.spec), study.crm.leads.columns, spread(every))
+            ],
         },
         Card(study.horizon_days, iso(study.crm.until_us), choice.recipe.name, {}, {}, {}, {}),
     )
     lead = study.snapshots.lead[recent.row]
-    shares = [
-        float((handoff.best_scores(lead, final.probability(log_odds)) >= rule.threshold).mean())
+    seen = [
+        study.flaggable(recent.row, final.probability(log_odds))
         for log_odds in (refit.log_odds(X), recent.log_odds)
     ]
+    shares = [float((handoff.best_scores(lead, score) >= rule.threshold).mean()) for score in seen]
     return Shipped(
-        scorer, rows.findings, rows.proxies, recent_share=shares[0], judged_share=shares[1]
+        scorer,
+        rows.findings,
+        rows.proxies,
+        recent_share=shares[0],
+        judged_share=shares[1],
+        shifts=tuple(_shifts(study, rows.spec, every)),
     )
+
+
+def _used(spec: FeatureSpec) -> list[Attribute]:
+    return [each for each in spec.attributes if of_attribute(each).name in spec.names]
+
+
+def _shifts(study: Study, spec: FeatureSpec, by_creation: Int64) -> Iterator[Finding]:
+    """Compare the attributes of the newest leads with those of the others, by levels known then."""
+    created, columns = study.crm.leads.created_us[by_creation], study.crm.leads.columns
+    first = len(created) - round(NEWEST * len(created))
+    if not created[0] < created[-1] or first == len(created):
+        return
+    then = {each.name: each for each in study.spec(int(created[first]) - 1)[0].attributes}
+    known = [then.get(each.name, each) for each in _used(spec)]
+    usual = profiles(known, columns, spread(by_creation[:first]))
+    yield from moved(usual, known, columns, by_creation[first:], who="newest")
 
 
 def _leads_with_time(study: Study, scored: Sequence[Scored]) -> int:

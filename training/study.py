@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from features.contract import Finding
 from features.history import DAY_US, Float32, Int64
-from features.matrix import FeatureSpec, learn_spec, matrix
+from features.matrix import FeatureSpec, event_counts, learn_spec, matrix
 from features.moments import iso
 from training.config import Config, ConfigError
 from training.crm import Crm
@@ -42,6 +42,7 @@ HEADLINE_AGE_DAYS = 7.0
 WEEKS_OF_ARRIVALS = 26
 
 Bool = npt.NDArray[np.bool_]
+Float64 = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -143,6 +144,19 @@ class Study:
             by_age=self.grid.every_days is None,
             importance=importance(snapshots.as_of_us, known_us, half_life_days),
         )
+
+    def flaggable(self, row: Int64, score: Float64) -> Float64:
+        """Give scores of snapshots as the hand-off rule sees them: -inf where it abstains.
+
+        It does where a lead has fewer events by then than the rule asks for.
+        """
+        minimum = self.config.rule.min_events
+        if not minimum:
+            return score
+        events, rows = self.config.events, self.snapshots.rows(row)
+        sales = (*events.sales, *events.handoff)
+        seen = event_counts(sales, self.crm.leads, rows.lead, rows.as_of_us, threads=self.threads)
+        return np.where(seen < minimum, -np.inf, score)
 
     def had_time(self, row: Int64) -> Bool:
         """Tell which snapshots are of leads that could have stood at every age by now."""

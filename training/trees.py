@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from training.forest import Forest
+from training.shapley import Shapley
 
 
 @dataclass(frozen=True)
@@ -38,14 +39,15 @@ class Trees:
 
         They and a constant add up to `log_odds`.
         """
-        if not len(X):
-            return np.zeros(X.shape)  # LightGBM divides by the number of rows
-        added = np.asarray(self.booster.predict(X, pred_contrib=True, num_threads=1))
-        return added[:, :-1]
+        return self._shapley.contributions(X)
 
     @cached_property
     def _forest(self) -> Forest:
         return Forest.of(self.to_text())
+
+    @cached_property
+    def _shapley(self) -> Shapley:
+        return Shapley.of(self._forest)
 
     def to_text(self) -> str:
         """Return LightGBM's own text format."""

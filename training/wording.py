@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from features.catalogue import Feature, display_name
@@ -146,7 +147,7 @@ def _activity_on(item: Activity, as_of_us: int, at: int) -> str:
     name = display_name(item.event_type)[at]
     if item.last_us is None:
         return _never(name, at)
-    day = _day(from_us(item.last_us), from_us(as_of_us), at)
+    day = _day(_moment(item.last_us), _moment(as_of_us), at)
     if at:
         return f"{day}に{name}" + (f"(計{item.count}回)" if item.count > 1 else "")
     return f"{name} on {day}" + (f" ({item.count} in all)" if item.count > 1 else "")
@@ -165,6 +166,12 @@ def _activity_ago(item: Activity, as_of_us: int, at: int) -> str:
 
 def _never(name: str, at: int) -> str:
     return f"{name}はまだなし" if at else f"no {name} so far"
+
+
+@lru_cache(maxsize=1_024)
+def _moment(moment_us: int) -> datetime:
+    """Remember the moment of judging, which all of a backlog share."""
+    return from_us(moment_us)
 
 
 def _day(moment: datetime, now: datetime, at: int) -> str:

@@ -74,10 +74,11 @@ def train(
     from training.gates import GateRefused
     from training.learning import STAGES, Stopwatch, learn
     from training.registry import check as check_registry
+    from training.result_folder import replacing, told_if_kept
 
-    settings = inputs.settings(config, horizon_days)
-    check_folder(output)
-    with terminal.stages(len(STAGES)) as stage:
+    with told_if_kept(output), terminal.stages(len(STAGES)) as stage:
+        settings = inputs.settings(config, horizon_days)
+        check_folder(output)
         clock = Stopwatch(stage)
         clock("read")
         crm = inputs.crm(
@@ -104,15 +105,15 @@ def train(
                 clock=clock,
             )
         except GateRefused as refused:
-            with writing(output):
-                report.write_refusal(refused.report, output)
+            with writing(output), replacing(output) as staged:
+                report.write_refusal(refused.report, staged)
             raise
         clock("save")
-        with writing(output):
-            scorer = learned.scorer.save(output)
-            report.write(learned.report, output)
+        with writing(output), replacing(output) as staged:
+            scorer = learned.scorer.save(staged)
+            report.write(learned.report, staged)
             if register is not None:
-                learned.judged_leads.save(output)
+                learned.judged_leads.save(staged)
     say_until(until, crm.until_us, undated=settings.split.undated)
     terminal.findings(learned.findings)
     report.show(learned.report)
@@ -185,13 +186,17 @@ def _refuse_weak(report: dict[str, Any], name: str, output: Path, *, allow_weak:
     from training.gates import GateRefused
 
     against = report["against_baselines"]
-    if against.get("better", False) or allow_weak:
+    check = next(c for c in report["gate"]["checks"] if c["name"] == "baselines")
+    if allow_weak or (against.get("better") and check["passed"]):
         return
     best = against.get("best")
     why = f"better than the baseline {best}" if best else "judged on any win"
+    if against.get("better"):
+        why = "better than chance"
     raise GateRefused(
-        f"{name} is not registered: the model in {output} is not {why}; read {output}/report.html, "
-        "or register it all the same with --allow-weak"
+        f"{name} is not registered: the model in {output} is not {why} (baselines: "
+        f"{check['detail']}); read {output}/report.html, or register it all the same with "
+        "--allow-weak"
     )
 
 

@@ -73,12 +73,20 @@ def promote(
     """
     from features.findings import UsageError
     from training import promotion
+    from training.gates import GateRefused
 
     if force != bool(because and because.strip()):
         raise UsageError("--force and --because TEXT go together: say why a check is overridden")
-    verdict, champion = promotion.promote(
-        name, version, uri=registry, because=because, now_us=now_us()
-    )
+    try:
+        verdict, champion = promotion.promote(
+            name, version, uri=registry, because=because, now_us=now_us()
+        )
+    except GateRefused as refused:
+        for line in _changed(refused.report.get("churn", {})):
+            terminal.say(line)
+        if as_json:
+            terminal.answer(refused.report)
+        raise
     for check in verdict.checks:
         terminal.say(f"{'passed' if check.passed else 'FAILED'}  {check.name}: {check.detail}")
     for line in _changed(verdict.churn):

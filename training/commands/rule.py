@@ -43,17 +43,19 @@ def rule(
     from training import report, ruling
     from training.registry import open_model
     from training.report.promise import promise
+    from training.result_folder import replacing, told_if_kept
 
     stated = ruling.stated(
         capacity=capacity, precision=precision, confidence=confidence, value=value, cost=cost
     )
     check_folder(output)
-    scorer = ruling.ruled(open_model(model, expect_digest=expect_digest, uri=registry), stated)
-    told = ruling.report_with(Path(model), scorer)
-    with writing(output):
-        saved = scorer.save(output)
-        if told is not None:
-            report.write(told, output)
+    with told_if_kept(output):
+        scorer = ruling.ruled(open_model(model, expect_digest=expect_digest, uri=registry), stated)
+        told = ruling.report_with(Path(model), scorer)
+        with writing(output), replacing(output) as staged:
+            saved = scorer.save(staged)
+            if told is not None:
+                report.write(told, staged)
     terminal.say(promise(scorer.rule.as_dict()))
     terminal.say(
         f"wrote {output}/manifest.json (sha256:{saved.digest})"

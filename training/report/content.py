@@ -315,17 +315,18 @@ def _replayed(study: Study, choice: Choice, judged: Judged) -> dict[str, Any]:
         return {}
     snapshots = study.snapshots.rows(judged.row)
     start = int(study.crm.leads.created_us[snapshots.lead].min())
+    score = study.flaggable(judged.row, judged.model)
     found = handoff.replay(
         snapshots.lead,
         snapshots.as_of_us,
-        judged.model,
+        score,
         choice.rule.threshold,
         start_us=start,
         end_us=study.crm.until_us,
         capacity_per_week=study.config.rule.capacity_per_week,
     )
     timely = study.had_time(judged.row)
-    best = handoff.best_scores(snapshots.lead[timely], judged.model[timely])
+    best = handoff.best_scores(snapshots.lead[timely], score[timely])
     return {
         "threshold": choice.rule.as_dict()["threshold"],
         "expected_share": choice.rule.expected_share,

@@ -1,0 +1,219 @@
+"""Attributes that look otherwise than usual are found, on both sides of every limit."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+
+from features.attributes import Attribute
+from features.profile import moved, profiles, spread
+from tests.commands import run
+from tests.factories import AS_OF_US
+from tests.worlds import PLAIN, learn_quickly, plain_world
+from training.scorer import ArtifactError, LeadScorer
+
+ATTRIBUTES = (
+    Attribute("size", "number"),
+    Attribute("trade", "category", ("finance", "製造業")),
+    Attribute("partner", "boolean"),
+)
+USUAL = 2_000
+
+
+def table(n=USUAL, seed=0, *, missing=0.3, other=0.1, factor=1.0):
+    rng = np.random.default_rng(seed)
+    trade = np.where(rng.random(n) < other, "fishing", rng.choice(["finance", "製造業"], n))
+    columns = {
+        "size": pa.array(factor * rng.lognormal(3, 1, n), mask=rng.random(n) < missing),
+        "trade": pa.array(trade, mask=rng.random(n) < missing),
+        "partner": pa.array(rng.random(n) < 0.5, mask=rng.random(n) < missing),
+    }
+    return {name: pa.chunked_array([column]) for name, column in columns.items()}
+
+
+KNOWN = profiles(ATTRIBUTES, table(), np.arange(USUAL))
+
+
+def rules(columns, n, **more):
+    found = moved(KNOWN, ATTRIBUTES, columns, np.arange(n), who="scored", **more)
+    return {finding.column: finding for finding in found}
+
+
+@pytest.mark.parametrize("n", [0, 1, 5, 19, 20, 60, 500, 50_000])
+@pytest.mark.parametrize("seed", range(5))
+def test_tables_like_the_usual_one_raise_no_alarm(n, seed):
+    assert rules(table(n, seed), n) == {}
+
+
+def test_a_profile_by_hand():
+    size, trade, partner = KNOWN
+    assert size.missing == pytest.approx(0.3, abs=0.03)
+    assert size.strange == pytest.approx(0.02, abs=0.002)
+    assert trade.strange == pytest.approx(0.1, abs=0.02)
+    assert partner.strange == 0
+    assert (trade.low, partner.high) == (None, None)
+    assert size.low < np.exp(3 - 2) < np.exp(3 + 2) < size.high
+
+
+def test_columns_that_are_empty_or_suddenly_full_are_found_with_their_rows():
+    empty, full = rules(table(200, missing=1.0), 200), rules(table(200, missing=0.0), 200)
+    assert {f.rule for f in (*empty.values(), *full.values())} == {"missing_share_moved"}
+    assert set(empty) == set(full) == {"size", "trade", "partner"}
+    assert [empty["size"].rows, full["size"].rows] == [200, 0]
+    assert empty["size"].severity == "warning"
+    usual = f"{100 * KNOWN[0].missing:.0f} %"
+    assert f"Missing in 100 % of these leads, in {usual} of the leads that the" in str(
+        empty["size"]
+    )
+
+
+@pytest.mark.parametrize(("share", "found"), [(0.45, False), (0.55, True), (0.05, True)])
+def test_a_share_of_missing_values_must_be_far_from_the_usual_one(share, found):
+    assert bool(rules(table(5_000, missing=share), 5_000)) is found
+
+
+@pytest.mark.parametrize(("n", "found"), [(20, False), (200, True)])
+def test_few_rows_prove_little(n, found):
+    columns = table(n, missing=0.0)
+    columns["size"] = pa.chunked_array([pa.array([1.0 if k % 3 else None for k in range(n)])])
+    columns["trade"] = pa.chunked_array(
+        [pa.array([None if k % 3 else "finance" for k in range(n)])]
+    )
+    assert ("trade" in rules(columns, n)) is found
+
+
+def test_levels_that_are_mostly_unknown_are_found_with_examples():
+    columns = table(300)
+    names = np.where(np.arange(300) % 3 == 0, "FINANCE", "seizou")
+    columns["trade"] = pa.chunked_array([pa.array(names).dictionary_encode()])
+    found = rules(columns, 300)["trade"]
+    assert (found.rule, found.rows) == ("missing_share_moved", 0)
+    columns["trade"] = pa.chunked_array(
+        [pa.array(names, mask=np.arange(300) % 10 < 3).dictionary_encode()]
+    )
+    found = rules(columns, 300)["trade"]
+    assert (found.rule, found.rows) == ("values_moved", 210)
+    assert found.examples[0].where == "seizou"
+    assert "100 % have one that the model does not know; of the leads that the model" in found.mend
+
+
+def test_numbers_in_another_unit_are_found():
+    found = rules(table(300, factor=1_000.0), 300)
+    assert {column: f.rule for column, f in found.items()} == {"size": "values_moved"}
+    assert "100 % have one outside" in found["size"].mend
+    assert rules(table(300, factor=1.2), 300) == {}
+
+
+def test_text_where_a_number_was_is_missing_and_an_absent_column_is_said_elsewhere():
+    columns = table(300)
+    columns["size"] = pa.chunked_array([pa.array(["big"] * 300)])
+    del columns["partner"]
+    assert {c: f.rule for c, f in rules(columns, 300).items()} == {"size": "missing_share_moved"}
+
+
+def test_a_sample_decides_and_all_rows_are_counted():
+    columns = table(50_000, missing=1.0)
+    assert rules(columns, 50_000)["size"].rows == 50_000
+    assert rules(columns, 50_000, sample=np.arange(0)) == {}
+    assert len(spread(np.arange(50_001))) <= 20_000
+
+
+# in a training run
+
+
+def shifts(column):
+    world = plain_world()
+    leads = world.leads.append_column("extra", column)
+    learned = learn_quickly(replace(world, leads=leads), PLAIN)
+    named = {(s["column"], s["rule"]) for s in learned.report["shifts"]}
+    assert named == {(f.column, f.rule) for f in learned.findings if f.rule.endswith("moved")}
+    return named, learned
+
+
+def test_a_column_that_only_older_leads_have_is_named_and_the_run_goes_on():
+    """Leads stand by creation in the plain world, the newest tenth are 40."""
+    rng = np.random.default_rng(0)
+    values = rng.integers(1, 50, 400)
+    late, learned = shifts(pa.array(values, mask=np.arange(400) >= 330))
+    assert late == {("extra", "missing_share_moved")}
+    (told,) = [f for f in learned.findings if f.rule == "missing_share_moved"]
+    assert "Missing in 100 % of the newest tenth of the leads, in 8 % of the others" in told.mend
+    anyway, learned = shifts(pa.array(values, mask=rng.random(400) < 0.5))
+    assert anyway == set()
+    usual = {profile.name: profile for profile in learned.scorer.profiles}
+    assert set(usual) == {"employees", "industry", "extra"}
+    assert usual["extra"].missing == pytest.approx(0.5, abs=0.05)
+
+
+def test_names_that_came_up_lately_are_named():
+    kinds = np.where(np.arange(400) < 360, "old", "new").tolist()
+    kinds[::2] = ["usual"] * 200
+    late, learned = shifts(pa.array(kinds))
+    assert late == {("extra", "values_moved")}
+    (told,) = [f for f in learned.findings if f.rule == "values_moved"]
+    assert (told.rows, str(told.examples[0])) == (20, "new: 20 rows")
+
+
+# in a backlog
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("profile") / "m"
+    learn_quickly(plain_world(), PLAIN).scorer.save(folder)
+    return folder
+
+
+def scored(model, folder, leads, *more):
+    world = plain_world()
+    pq.write_table(leads, folder / "l.parquet")
+    pq.write_table(world.events, folder / "e.parquet")
+    done = run(
+        "score", "--model", model, "--leads", folder / "l.parquet", "--events",
+        folder / "e.parquet", "--as-of", "2026-08-31T17:00:00Z", "--output", folder / "s.parquet",
+        "--json", *more,
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    found = {(f["column"], f["rule"]): f["rows"] for f in json.loads(done.out)["findings"]}
+    assert pq.read_table(folder / "s.parquet").num_rows == len(leads)
+    assert all(rule in done.err for _, rule in found)
+    return {place: rows for place, rows in found.items() if place[1].endswith("moved")}
+
+
+def test_a_backlog_says_where_it_is_far_from_what_the_model_learned_from(model, tmp_path):
+    leads = plain_world().leads
+    assert scored(model, tmp_path, leads) == {}
+    odd = leads.set_column(2, "employees", pc.multiply(leads["employees"], 1_000))
+    odd = odd.set_column(3, "industry", pa.nulls(400, pa.string()))
+    assert scored(model, tmp_path, odd) == {
+        ("employees", "values_moved"): 400,
+        ("industry", "missing_share_moved"): 400,
+    }
+    assert scored(model, tmp_path, odd.slice(0, 19)) == {}
+    assert scored(model, tmp_path, leads.drop_columns(["industry"])) == {}  # said otherwise
+
+
+def test_a_lead_that_stands_often_counts_once(model, tmp_path):
+    leads = plain_world().leads
+    odd = leads.slice(0, 1).set_column(3, "industry", pa.nulls(1, pa.string()))
+    often = pa.concat_tables([leads.slice(1, 60), *[odd] * 300])
+    moments = [AS_OF_US - k * 1_000_000 for k in range(len(often))]
+    often = often.append_column("moment", pa.array(moments, pa.timestamp("us", "UTC")))
+    assert scored(model, tmp_path, often, "--as-of", "moment") == {}
+
+
+def test_a_model_without_profiles_scores_as_before(model, tmp_path):
+    scorer = LeadScorer.load(model)
+    bare = {key: part for key, part in scorer.reference.items() if key != "attributes"}
+    replace(scorer, reference=bare).save(tmp_path / "old")
+    leads = plain_world().leads
+    empty = leads.set_column(3, "industry", pa.nulls(400, pa.string()))
+    assert scored(tmp_path / "old", tmp_path, empty) == {}
+    wrong = {**bare, "attributes": [{"name": "nobody", "missing": 0.0, "strange": 0.0}]}
+    replace(scorer, reference=wrong).save(tmp_path / "wrong")
+    with pytest.raises(ArtifactError, match="profiles of attributes"):
+        LeadScorer.load(tmp_path / "wrong")
