@@ -152,14 +152,19 @@ class TrainingRows:
         """Fit both parts and mix them."""
         codes = [at for at, feature in enumerate(self.spec.features) if feature.category]
         both = recipes.fit(
-            self.X, self.known.won, self.known.weight, categorical=codes, seed=seed, threads=threads
+            self.X,
+            self.known.won,
+            recipes.effective(self.known.weight),
+            categorical=codes,
+            seed=seed,
+            threads=threads,
         )
         if self.soft:
             both = recipes.fit_softly(
                 both,
                 self.X,
                 self.known,
-                self.importance,
+                recipes.effective(self.importance),
                 categorical=codes,
                 seed=seed,
                 threads=threads,

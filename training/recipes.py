@@ -159,6 +159,22 @@ def fit_softly(
     return start
 
 
+def effective(weight: Float64) -> Float64:
+    """Scale weights so that they add up to how many rows of equal weight would tell as much.
+
+    That is Kish's effective sample size, ``sum(w)**2 / sum(w**2)``. Penalties are set against the
+    sum of the weights: where some rows weigh much, as with inverse probabilities, the plain sum
+    promises more than the rows hold, and where all have faded with age, less.
+
+    Examples
+    --------
+    >>> effective(np.array([0.5, 0.5, 0.0])).tolist(), effective(np.array([3.0, 1.0])).sum()
+    ([1.0, 1.0, 0.0], 1.6)
+    """
+    squares = float((weight**2).sum())
+    return weight * (float(weight.sum()) / squares) if squares else weight
+
+
 def importance(
     as_of_us: npt.NDArray[np.int64], cut_us: int, half_life_days: float | None
 ) -> Float64:
