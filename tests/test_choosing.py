@@ -206,6 +206,14 @@ def test_a_stated_capacity_is_kept_with_the_leads_that_arrive_in_a_week(study):
     assert 0 < expected < 2
 
 
+def test_a_fit_asks_for_the_ratios_of_the_weights_alone(study):
+    with few_rounds():
+        rows = training_rows(study, study.choosing[0], Recipe("blend", 90.0))
+        heavier = replace(rows, known=replace(rows.known, weight=8 * rows.known.weight))
+        one, other = (each.fit("blend", 0).log_odds(rows.X) for each in (rows, heavier))
+    np.testing.assert_array_equal(one, other)
+
+
 # What was known at a cut
 
 

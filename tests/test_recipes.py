@@ -214,6 +214,18 @@ def test_the_mix_weighs_both_parts_and_a_part_of_weight_0_is_not_computed(fitted
     assert MIXES == {"scorecard": (1.0, 0.0), "trees": (0.0, 1.0), "blend": (0.5, 0.5)}
 
 
+@given(st.lists(st.integers(0, 50), min_size=1, max_size=30).filter(any), st.floats(0.01, 100))
+def test_weights_count_by_their_ratios_and_add_up_to_how_many_equal_rows_tell_as_much(w, factor):
+    weight = np.array(w, float)
+    scaled = recipes.effective(weight)
+    np.testing.assert_allclose(recipes.effective(factor * weight), scaled)
+    used = np.count_nonzero(weight)
+    assert scaled.sum() <= used * (1 + 1e-12)
+    np.testing.assert_allclose(scaled * weight.sum(), weight * scaled.sum())
+    if len(set(w) - {0}) == 1:
+        np.testing.assert_allclose(scaled, weight > 0)
+
+
 def test_rows_without_weight_are_not_learned_from():
     X, y = noisy(4)
     lies, noise = np.full_like(y, 0.0), np.full_like(X, 9.0)

@@ -28,6 +28,8 @@ HALF_LIVES_DAYS: tuple[float | None, ...] = (None, 365.0, 90.0)
 """How fast training rows lose weight with age; None for never."""
 HALF_LIVES_WITH_PROXIES_DAYS: tuple[float | None, ...] = (None, 90.0)
 """Fewer where every recipe is tried with and without time proxies: at most 12 in all."""
+MANY_ROWS = 250_000
+"""Of more, the parts are fitted one after the other: side by side they would fill the memory."""
 ROUNDS = 4
 WITHOUT = "without time proxies"
 
@@ -105,7 +107,9 @@ def fit(
 ) -> Estimator:
     """Fit both parts on rows with weight above 0; `y` is 0 or 1. The mix is the blend at first."""
     used = weight > 0
-    X, y, weight = X[used], y[used], weight[used]
+    if not used.all():
+        X, y, weight = X[used], y[used], weight[used]
+    threads = 1 if len(X) > MANY_ROWS else threads
     card, forest = Parallel(n_jobs=threads, prefer="threads")(
         (
             delayed(Scorecard(categorical=tuple(categorical)).fit)(X, y, weight),
@@ -168,8 +172,8 @@ def effective(weight: Float64) -> Float64:
 
     Examples
     --------
-    >>> effective(np.array([0.5, 0.5, 0.0])).tolist(), effective(np.array([3.0, 1.0])).sum()
-    ([1.0, 1.0, 0.0], 1.6)
+    >>> effective(np.array([0.5, 0.5, 0.0])).tolist(), effective(np.array([3.0, 1.0])).tolist()
+    ([1.0, 1.0, 0.0], [1.2000000000000002, 0.4])
     """
     squares = float((weight**2).sum())
     return weight * (float(weight.sum()) / squares) if squares else weight

@@ -77,7 +77,9 @@ class Scorecard(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         model.fit(hot, y, sample_weight=sample_weight)
         self.points_ = np.ascontiguousarray(model.coef_[0])
         self.intercept_ = float(model.intercept_[0])
-        self.center_ = self.points_[chosen].mean(axis=0)
+        share = np.asarray(hot.sum(axis=0)).ravel() / len(X)  # points_[chosen] would fill memory
+        first = self.start_[:-1] + 2 * np.arange(X.shape[1])
+        self.center_ = np.add.reduceat(self.points_ * share, first)
         return self
 
     @property
