@@ -7,7 +7,7 @@ import pytest
 
 from features.findings import UsageError
 from tests.commands import run
-from tests.worlds import learn_quickly, simulated_world
+from tests.worlds import few_rounds, learn_quickly, simulated_world, written
 from training import report, ruling
 from training.config import Config
 from training.evidence import Evidence
@@ -115,3 +115,31 @@ def test_a_minimum_of_history_stays_and_leads_below_it_have_no_score(tmp_path):
     assert scorer.rule.minimum_events == 3
     choice = ruling.stated(capacity=5, precision=None, confidence=None, value=None, cost=None)
     assert ruling.ruled(scorer, choice).rule.minimum_events == 3
+
+
+def test_a_rule_on_a_registered_model_is_registered_with_what_its_promotion_asks_for(tmp_path):
+    uri = f"--registry=sqlite:///{tmp_path}/mlflow.db"
+    world = simulated_world(3_000)
+    with few_rounds():
+        done = run(
+            "train", *written(world, tmp_path), "--horizon-days=90",
+            f"--output={tmp_path / 'm'}", "--register=leads", uri,
+        )  # fmt: skip
+    assert done.code == 0, done.err
+    assert run("promote", "leads", uri).code == 0
+    done = rule("models:/leads@champion", tmp_path / "r", "--capacity=9", "--register=leads", uri)
+    assert done.code == 0, done.err
+    assert "registered as leads version 2, the challenger" in done.err
+    assert (tmp_path / "r/judged/leads.parquet").read_bytes() == (
+        tmp_path / "m/judged/leads.parquet"
+    ).read_bytes()
+    promoted = run("promote", "leads", uri)
+    assert promoted.code == 0, promoted.err
+    assert json.loads(run("models", "leads", uri, "--json").out)[0]["aliases"] == ["champion"]
+
+
+def test_a_model_without_judged_leads_is_not_registered_and_nothing_is_written(model, tmp_path):
+    done = rule(model, tmp_path / "r", "--capacity=9", "--register=leads")
+    assert done.code == 2
+    assert "has no judged leads beside it" in done.err
+    assert not (tmp_path / "r").exists()

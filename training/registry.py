@@ -16,7 +16,14 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from training import tracking
-from training.tracking import ARTIFACT, DEFAULT_URI, JUDGED, RegistryError, connected
+from training.tracking import (
+    ARTIFACT,
+    DEFAULT_URI,
+    JUDGED,
+    REPORTS,
+    RegistryError,
+    connected,
+)
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -30,6 +37,7 @@ __all__ = [
     "Fetched",
     "RegistryError",
     "Version",
+    "beside",
     "check",
     "fetch",
     "judged_leads",
@@ -249,6 +257,25 @@ def judged_leads(
             return None
         with tempfile.TemporaryDirectory(dir=folder) as staged:
             return JudgedLeads.load(Path(client.download_artifacts(run_id, JUDGED, staged)))
+
+
+def beside(text: str, folder: Path, *, uri: str = DEFAULT_URI) -> Path:
+    """Bring what was registered beside a model, its report and judged leads, into a folder.
+
+    Returns
+    -------
+    Path
+        The folder; it lacks what was not registered.
+    """
+    name, version, alias = _parse(text)
+    with connected(uri) as client:
+        model = _model(client, name)
+        found = _numbered(client, model, _of_alias(model, alias) if alias else version)
+        run_id = found.run_id or ""
+        there = {item.path for item in client.list_artifacts(run_id)} if run_id else set()
+        for path in there & {*REPORTS, JUDGED}:
+            client.download_artifacts(run_id, path, str(folder))
+    return folder
 
 
 def fetch(text: str, cache: Path, *, uri: str = DEFAULT_URI) -> Fetched:

@@ -1,9 +1,8 @@
 """Commands that learn: train, and snapshots for learning outside."""
 
 import os
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,6 +17,7 @@ from features.commands import (
     Timezone,
 )
 from features.rules import MAX_REJECTED_SHARE
+from training.commands import registering
 from training.commands.options import (
     DEFAULT_URI,
     ConfigFile,
@@ -31,7 +31,7 @@ from training.commands.options import (
 )
 
 if TYPE_CHECKING:
-    from training.config import Config
+    pass
 
 app = typer.Typer()
 
@@ -122,8 +122,10 @@ def train(
     )
     version = None
     if register is not None:
-        _refuse_weak(learned.report, register, output, allow_weak=allow_weak)
-        version = _register(output, register, registry, learned.report, settings)
+        registering.refuse_weak(learned.report, register, output, allow_weak=allow_weak)
+        version = registering.register(
+            output, register, registry, learned.report, settings.label.horizon_days
+        )
     if as_json:
         terminal.answer(
             {"digest": scorer.digest, "registered": version, "report": report.plain(learned.report)}
@@ -180,39 +182,3 @@ def snapshots(
     finally:
         staged.unlink(missing_ok=True)
     terminal.say(f"wrote {output}: {table.num_rows:,} snapshots, {table.num_columns} columns")
-
-
-def _refuse_weak(report: dict[str, Any], name: str, output: Path, *, allow_weak: bool) -> None:
-    from training.gates import GateRefused
-
-    against = report["against_baselines"]
-    check = next(c for c in report["gate"]["checks"] if c["name"] == "baselines")
-    if allow_weak or (against.get("better") and check["passed"]):
-        return
-    best = against.get("best")
-    why = f"better than the baseline {best}" if best else "judged on any win"
-    if against.get("better"):
-        why = "better than chance"
-    raise GateRefused(
-        f"{name} is not registered: the model in {output} is not {why} (baselines: "
-        f"{check['detail']}); read {output}/report.html, or register it all the same with "
-        "--allow-weak"
-    )
-
-
-def _register(
-    folder: Path, name: str, registry: str, report: dict[str, Any], settings: "Config"
-) -> dict[str, Any]:
-    from training.registry import register
-
-    figures = report["test"]["model"]
-    metrics = {
-        key: figure["value"] for key, figure in figures.items() if figure["value"] is not None
-    }
-    params = {"horizon_days": settings.label.horizon_days, "recipe": report["chosen"]}
-    version = register(folder, name, uri=registry, metrics=metrics, params=params)
-    terminal.say(
-        f"registered as {name} version {version.version}, the challenger; "
-        f"`leadqual promote {name}` makes it the champion"
-    )
-    return asdict(version)
