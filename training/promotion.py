@@ -272,7 +272,7 @@ def _stated(rule: Rule, champion: Rule | None = None) -> Check:
         return Check("rule_stated", True, rule.kind)
     mend = "nobody has stated a hand-off rule: write one under [rule] and retrain"
     if champion is None or not champion.stated:
-        return Check("rule_stated", True, f"asked for, since {mend}, or use `leadqual rule --register`")
+        return Check("rule_stated", True, f"asked for, since {mend}, or use `leadqual rule`")
     return Check("rule_stated", False, f"the champion's rule is stated, but here {mend}")
 
 
