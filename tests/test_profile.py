@@ -14,6 +14,7 @@ from features.profile import moved, profiles, spread
 from tests.commands import run
 from tests.factories import AS_OF_US
 from tests.worlds import PLAIN, learn_quickly, plain_world
+from training import report
 from training.scorer import ArtifactError, LeadScorer
 
 ATTRIBUTES = (
@@ -134,7 +135,7 @@ def shifts(column):
     return named, learned
 
 
-def test_a_column_that_only_older_leads_have_is_named_and_the_run_goes_on():
+def test_a_column_that_only_older_leads_have_is_named_and_the_run_goes_on(tmp_path):
     """Leads stand by creation in the plain world, the newest tenth are 40."""
     rng = np.random.default_rng(0)
     values = rng.integers(1, 50, 400)
@@ -142,6 +143,10 @@ def test_a_column_that_only_older_leads_have_is_named_and_the_run_goes_on():
     assert late == {("extra", "missing_share_moved")}
     (told,) = [f for f in learned.findings if f.rule == "missing_share_moved"]
     assert "Missing in 100 % of the newest tenth of the leads, in 8 % of the others" in told.mend
+    report.write(learned.report, tmp_path)
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "extra: missing share moved" in page
+    assert told.mend in page
     anyway, learned = shifts(pa.array(values, mask=rng.random(400) < 0.5))
     assert anyway == set()
     usual = {profile.name: profile for profile in learned.scorer.profiles}

@@ -18,6 +18,7 @@ EMPTY: dict[str, Any] = {
     "changes": {"share": None, "of_the_rule": False, "orders": []},
     "gain": {"curves": {}, "rule_share": None},
     "months": [],
+    "shifts": [],
     "segments": {"groups": [], "all": None, "attributes": [], "left_out": [], "too_small": 0},
     "groups": {"attributes": [], "groups": []},
     "insight": [],
