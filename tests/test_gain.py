@@ -5,8 +5,8 @@ from functools import partial
 import numpy as np
 import pytest
 
-from training.gain import SHARES, exchange, gain, tells
-from training.sample import Sample
+from training.report.gain import SHARES, exchange, gain, tells
+from training.report.sample import Sample
 
 HASHES = np.arange(10, dtype=np.uint64)
 IDS = [f"L-{k}" for k in range(10)]

@@ -7,8 +7,8 @@ import pytest
 
 from features.attributes import Attribute
 from features.matrix import FeatureSpec
-from training.insight import insights
-from training.sample import Sample
+from training.report.insight import insights
+from training.report.sample import Sample
 
 INDUSTRY = Attribute("業種", "category", ("finance", "製造業"))
 FREE_MAIL = Attribute("free_mail", "boolean")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.levels import MOST_LEVELS, of_codes, of_column, of_numbers
+from training.report.levels import MOST_LEVELS, of_codes, of_column, of_numbers
 
 
 def column(values, kind=None):

@@ -5,7 +5,7 @@ import pytest
 
 from training import handoff
 from training.evidence import Evidence
-from training.outlook import outlook
+from training.report.outlook import outlook
 
 SCORES = np.arange(1_000) / 1_000
 WON = (np.arange(1_000) % 10 < 3).astype(float)

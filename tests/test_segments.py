@@ -6,9 +6,9 @@ import pytest
 
 from features.attributes import Attribute
 from tests.factories import clock
-from training import segments
 from training.config import ConfigError, Report
-from training.sample import Sample
+from training.report import segments
+from training.report.sample import Sample
 
 LEADS = 400
 PLAIN = Report()

@@ -10,7 +10,7 @@ from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from features.contract import Finding
-from training import leaks, segments
+from training import leaks
 from training.choosing import choose
 from training.config import Config
 from training.crm import Crm
@@ -19,7 +19,7 @@ from training.judging import judge
 from training.labels import TooLittleHistory
 from training.origins import WINS_TO_JUDGE
 from training.promotion import absolute
-from training.report import content
+from training.report import content, segments
 from training.scorer import LeadScorer
 from training.shipping import ship
 from training.study import Study, prepare

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from features.findings import UsageError
 from training.config import RuleChoice
 from training.evidence import Evidence
-from training.outlook import outlook
+from training.report.outlook import outlook
 from training.report.promise import promise
 from training.scorer import RETRAIN, ArtifactError, LeadScorer
 

@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from training import gain, insight, segments
 from training.choosing import Choice
 from training.evidence import Evidence
 from training.judging import Judged
 from training.origins import lead_hash
-from training.outlook import outlook
-from training.sample import Sample, lead_ids, sample
+from training.report import gain, insight, segments
+from training.report.outlook import outlook
+from training.report.sample import Sample, lead_ids, sample
 from training.scorer import LeadScorer
 from training.study import Study
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from features.history import Int64
 from training import evaluation
 from training.evaluation import Figure
-from training.sample import Sample
+from training.report.sample import Sample
 
 Float64 = npt.NDArray[np.float64]
 Bool = npt.NDArray[np.bool_]

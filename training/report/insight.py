@@ -10,9 +10,10 @@ from features.attributes import Attribute
 from features.catalogue import Feature, display_name, of_attribute
 from features.history import Float32
 from features.matrix import FeatureSpec
-from training import evaluation, levels
-from training.levels import Levels
-from training.sample import Sample
+from training import evaluation
+from training.report import levels
+from training.report.levels import Levels
+from training.report.sample import Sample
 
 Float64 = npt.NDArray[np.float64]
 

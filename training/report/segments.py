@@ -11,11 +11,12 @@ import pyarrow as pa
 from joblib import Parallel, delayed
 
 from features.attributes import Attribute
-from training import evaluation, levels, promotion
+from training import evaluation, promotion
 from training.config import ConfigError, Report
 from training.evaluation import Figure
-from training.levels import Levels
-from training.sample import Sample
+from training.report import levels
+from training.report.levels import Levels
+from training.report.sample import Sample
 
 Float64 = npt.NDArray[np.float64]
 Bool = npt.NDArray[np.bool_]
