@@ -17,6 +17,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -53,29 +54,27 @@ BAR_IPCW, BAR_RATIO, BAR_NEW, BAR_OLD = 0.65, (0.9, 1.1), (0.5, 2.0), 0.1
 def main() -> None:
     """Print a line a world and strategy, then the sums against their bars."""
     options = _options()
-    worlds = [
-        (scenario, leads, seed)
-        for scenario in (*options.scenarios, AFTER)
-        for leads in options.leads
-        for seed in range(options.seeds)
-    ]
-    with threadpool_limits(1, user_api="blas"), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        done = Parallel(n_jobs=os.cpu_count(), prefer="threads")(
-            delayed(_one)(*world) for world in worlds
-        )
-    found = dict(zip(worlds, done, strict=True))
     print(
         f"{'scenario':12} {'leads':>6}  excess log loss x 1000 over the oracle (mean score / true)"
     )
-    for scenario in (*options.scenarios, AFTER):
-        for leads in options.leads:
-            print(_line(scenario, leads, [found[scenario, leads, s] for s in range(options.seeds)]))
+    found: dict[tuple[str, int, int], Figures] = {}
+    with Parallel(n_jobs=os.cpu_count()) as parallel:
+        for scenario, leads in product((AFTER, *options.scenarios), options.leads):
+            worlds = [(scenario, leads, seed) for seed in range(options.seeds)]
+            done = parallel(delayed(_quietly)(*world) for world in worlds)
+            found |= dict(zip(worlds, done, strict=True))
+            print(_line(scenario, leads, done), flush=True)
     sys.exit(_verdict(found, options.scenarios))
 
 
 Figures = dict[str, tuple[float, float]]
 """By strategy: expected log loss, and mean score over mean true probability."""
+
+
+def _quietly(scenario: str, leads: int, seed: int) -> Figures:
+    with threadpool_limits(1, user_api="blas"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return _one(scenario, leads, seed)
 
 
 def _one(scenario: str, leads: int, seed: int) -> Figures:
