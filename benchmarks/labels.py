@@ -58,7 +58,7 @@ def main() -> None:
         f"{'scenario':12} {'leads':>6}  excess log loss x 1000 over the oracle (mean score / true)"
     )
     found: dict[tuple[str, int, int], Figures] = {}
-    with Parallel(n_jobs=os.cpu_count()) as parallel:
+    with Parallel(n_jobs=os.cpu_count(), backend="multiprocessing") as parallel:
         for scenario, leads in product((AFTER, *options.scenarios), options.leads):
             worlds = [(scenario, leads, seed) for seed in range(options.seeds)]
             done = parallel(delayed(_quietly)(*world) for world in worlds)

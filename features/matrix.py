@@ -162,10 +162,19 @@ def learn_spec(
     exclude: Sequence[str] = (),
     sensitive: Sequence[str] = (),
     windows_days: Sequence[float] = WINDOWS_DAYS,
+    told: pa.Table | None = None,
 ) -> tuple[FeatureSpec, tuple[Finding, ...]]:
-    """Learn vocabularies and attributes from leads created and events known by `until_us`."""
+    """Learn vocabularies and attributes from leads created and events known by `until_us`.
+
+    Attributes with a history are learned from `told`, what they said at the moments of snapshots.
+    """
     created = pc.less_equal(leads["created_at"], pa.scalar(until_us, pa.timestamp("us", "UTC")))
-    known, findings = attributes.learn(leads.filter(created), exclude=exclude, sensitive=sensitive)
+    told = pa.table({}) if told is None else told
+    learned = [
+        attributes.learn(table, exclude=exclude, sensitive=sensitive)
+        for table in (leads.filter(created), told)
+    ]
+    known, findings = ((*one, *other) for one, other in zip(*learned, strict=True))
     seen = history.known_us <= until_us
     spec = FeatureSpec(
         types=_frequent(
@@ -185,7 +194,7 @@ def learn_spec(
         attributes=known,
         exclude=tuple(exclude),
     )
-    names = {*leads.column_names, *(feature.name for feature in spec.computed)}
+    names = {*leads.column_names, *told.column_names, *(feature.name for feature in spec.computed)}
     unknown = [found("unknown_exclude", "leads", name) for name in exclude if name not in names]
     return spec, (*findings, *unknown)
 

@@ -79,6 +79,6 @@ def _odoo(study: Study, spec: FeatureSpec, cut: Origin, row: Int64) -> Float64:
 
     trained = np.unique(study.snapshots.lead[cut.train])
     closed = (outcomes.known_us <= cut.cut_us) & np.isin(outcomes.lead, trained)
-    learned = codes(outcomes.lead[closed], outcomes.closed_us[closed])
+    learned = codes(outcomes.lead[closed], outcomes.closed_us[closed] - 1)  # not what it wrote
     predict = baselines.odoo(learned, outcomes.won[closed])
     return predict(codes(study.snapshots.lead[row], study.snapshots.as_of_us[row]))

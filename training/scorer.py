@@ -230,6 +230,9 @@ class LeadScorer:
         language : "en" or "ja"
             Another language falls back to English.
         """
+        if leads.changes:
+            leads, as_of_us = leads.at(rows, as_of_us[rows]), as_of_us[rows]
+            rows = np.arange(len(leads))
         X = feature_matrix.matrix(self.spec, leads, rows, as_of_us[rows])
         added = self.calibration.slope * self.estimator.contributions(X)
         return reasons.reasons(self.spec, X, added, leads, rows, as_of_us[rows], language)

@@ -117,15 +117,23 @@ class Study:
         """Learn the feature spec from what was known at a moment."""
         wanted, events = self.config.features, self.config.events
         spec, findings = learn_spec(
-            self.crm.records_at(until_us),
+            self.crm.table,
             self.crm.leads.history,
             until_us=until_us,
+            told=self._told(until_us),
             sales=(*events.sales, *events.handoff),
             exclude=(*wanted.exclude, *filter(None, [self.config.split.account])),
             sensitive=wanted.sensitive,
             windows_days=wanted.windows_days,
         )
         return (spec.of_attributes() if self.config.split.undated else spec), findings
+
+    def _told(self, until_us: int) -> pa.Table:
+        """Give what attributes with a history said at the snapshots up to a moment."""
+        rows = self.snapshots.as_of_us <= until_us
+        lead, moment = self.snapshots.lead[rows], self.snapshots.as_of_us[rows]
+        told = self.crm.leads.changes.items()
+        return pa.table({name: timeline.at(lead, moment) for name, timeline in told})
 
     def matrix(self, spec: FeatureSpec, snapshots: Snapshots) -> Float32:
         """Compute the features of snapshots."""

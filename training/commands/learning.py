@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -29,9 +29,6 @@ from training.commands.options import (
     now_us,
     say_until,
 )
-
-if TYPE_CHECKING:
-    pass
 
 app = typer.Typer()
 

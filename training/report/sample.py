@@ -70,7 +70,7 @@ def sample(study: Study, judged: Judged, rule: Rule) -> Sample:
         snapshots.as_of_us,
         score,
         np.where(known.matured[row], known.won[row], np.nan),
-        handoff.decide(rule, score)[0] == handoff.HAND_OFF,
+        handoff.decide(rule, study.flaggable(row, score))[0] == handoff.HAND_OFF,
     )
 
 
