@@ -12,12 +12,15 @@ import pyarrow.compute as pc
 
 from features.arrow_types import typed
 from features.attributes import RESERVED
+from features.columns import texts
 from features.faults import NO_ROWS, Fault, Int64, fault
 from features.history import frozen
-from features.relations import NO_LEAD, Int32
+from features.relations import NO_LEAD, Int32, rows_of
 from features.timestamps import NOT_A_TIME, micros
 
 NEVER_KNOWN = -1
+SAME_AS_TODAY = 0.5
+"""Of leads with a history: a leads table that agrees with their last change less often is older."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,9 @@ class Timeline:
         Null where the attribute was emptied.
     source_row : int64 [m]
         The row of the table of changes.
+    before : pa.ChunkedArray [leads] or None
+        What the leads table says, where that holds until a lead's first change; None where it may
+        be of today.
     """
 
     lead: Int32
@@ -43,6 +49,21 @@ class Timeline:
     known_us: Int64
     values: pa.ChunkedArray
     source_row: Int64
+    before: pa.ChunkedArray | None = None
+
+    @property
+    def said(self) -> pa.ChunkedArray:
+        """All that was ever said: `values`, then `before`."""
+        if self.before is None:
+            return self.values
+        return pa.chunked_array([*self.values.chunks, *self.before.chunks], self.values.type)
+
+    def places(self, lead: npt.NDArray[np.integer[Any]], as_of_us: Int64) -> Int64:
+        """Give the place in `said` of what was known of leads at moments; see `last`."""
+        place = self.last(lead, as_of_us)
+        if self.before is None:
+            return place
+        return np.where(place == NEVER_KNOWN, len(self.values) + np.asarray(lead), place)
 
     def last(self, lead: npt.NDArray[np.integer[Any]], as_of_us: Int64) -> Int64:
         """Give the last change at or before a moment that was known then.
@@ -64,8 +85,8 @@ class Timeline:
 
     def at(self, lead: npt.NDArray[np.integer[Any]], as_of_us: Int64) -> pa.ChunkedArray:
         """Give what was known of leads at moments; null where nothing was."""
-        place = self.last(lead, as_of_us)
-        return self.values.take(pa.array(place, mask=place == NEVER_KNOWN))
+        place = self.places(lead, as_of_us)
+        return self.said.take(pa.array(place, mask=place == NEVER_KNOWN))
 
     def rows(self, kept: npt.NDArray[np.bool_]) -> "Timeline":
         """Return the changes of a mask, whose lead is `lead` there."""
@@ -75,6 +96,7 @@ class Timeline:
             self.known_us[kept],
             self.values.filter(pa.array(kept)),
             self.source_row[kept],
+            self.before,
         )
 
     def of_leads(self, row: npt.NDArray[np.integer[Any]], until_us: int) -> "Timeline":
@@ -83,12 +105,13 @@ class Timeline:
         Parameters
         ----------
         row : int [n]
-            The new row of each lead, ascending; ``NO_LEAD`` where it goes.
+            The new row of each lead, ascending; ``NO_LEAD`` where it goes. One more at the end.
         until_us : int
         """
         lead = row[self.lead].astype(np.int32)
         late = np.maximum(self.changed_us, self.known_us) > until_us
-        return replace(self, lead=lead).rows((lead != NO_LEAD) & ~late)
+        before = self.before and self.before.filter(pa.array(row[:-1] != NO_LEAD))
+        return replace(self, lead=lead, before=before).rows((lead != NO_LEAD) & ~late)
 
     @property
     def conflicting(self) -> Int64:
@@ -103,8 +126,16 @@ class Timeline:
         return self.source_row[at[differ.to_numpy(zero_copy_only=False)]]
 
 
-def timelines(changes: pa.Table, lead: Int32, names: Mapping[str, str]) -> dict[str, Timeline]:
+def timelines(
+    changes: pa.Table, lead: Int32, names: Mapping[str, str], leads: pa.Table
+) -> dict[str, Timeline]:
     """Sort a table of changes by attribute, lead and moment.
+
+    What the leads table says of an attribute holds until a lead's first change where that cannot be
+    what the lead turned into: where all histories begin with their lead, so that a lead without one
+    has kept its value, or where most leads with a history say otherwise than their last change.
+    Else nothing is known before the first change, of leads that never changed neither: told apart,
+    they would give away who is to change.
 
     Parameters
     ----------
@@ -113,6 +144,8 @@ def timelines(changes: pa.Table, lead: Int32, names: Mapping[str, str]) -> dict[
     lead : int32 [rows of changes]
         The row of the leads table; changes at ``NO_LEAD`` are left out.
     names : mapping of their name of an attribute to ours
+    leads : pa.Table
+        Under the contract.
 
     Returns
     -------
@@ -128,7 +161,8 @@ def timelines(changes: pa.Table, lead: Int32, names: Mapping[str, str]) -> dict[
     if "recorded_at" in changes.column_names:
         known = np.maximum(changed, micros(changes["recorded_at"]))
     bounds = np.searchsorted(attribute[rows], np.arange(len(ours) + 1))
-    return dict(_cut(ours, bounds, rows, changes["value"], lead, changed, known))
+    found = dict(_cut(ours, bounds, rows, changes["value"], lead, changed, known))
+    return {name: _begun(name, timeline, leads) for name, timeline in found.items()}
 
 
 def odd_histories(
@@ -142,11 +176,12 @@ def odd_histories(
     rows = np.sort(np.concatenate([NO_ROWS, *(each.conflicting for each in timelines.values())]))
     if len(rows):
         yield fault("conflicting_change", "value", rows, changes["value"])
-    if "created_at" in leads.column_names:
-        created_us, every = micros(leads["created_at"]), np.arange(leads.num_rows)
+    if {"lead_id", "created_at"} <= {*leads.column_names}:
+        created_us, own = micros(leads["created_at"]), rows_of(leads["lead_id"], leads["lead_id"])
+        once = own == np.arange(len(own))
         for name in sorted(timelines.keys() & set(leads.column_names)):
-            begun = timelines[name].last(every, created_us) != NEVER_KNOWN
-            late = np.count_nonzero(~begun & pc.is_valid(leads[name]).to_numpy())
+            begun = timelines[name].places(own, created_us) != NEVER_KNOWN
+            late = np.count_nonzero(once & ~begun & pc.is_valid(leads[name]).to_numpy())
             if late:
                 yield Fault("late_history", name, count=int(late))
 
@@ -163,8 +198,31 @@ def _cut(  # noqa: PLR0917
     for name, start, end in zip(names, bounds[:-1], bounds[1:], strict=True):
         at = rows[start:end]
         if len(at):
-            own = typed(values.take(pa.array(at)))
+            own = values.take(pa.array(at))
             yield name, Timeline(lead[at], changed_us[at], known_us[at], own, at)
+
+
+def _begun(name: str, timeline: Timeline, leads: pa.Table) -> Timeline:
+    """Give a history of texts its type, and what the leads table says where that came first."""
+    plain = replace(timeline, values=typed(timeline.values))
+    if name in RESERVED or not {name, "created_at"} <= {*leads.column_names}:
+        return plain
+    said = texts(name, leads[name]).values
+    if said is None or not _is_first(timeline, said, micros(leads["created_at"])):
+        return plain
+    both = typed(pa.chunked_array([*timeline.values.chunks, *said.chunks], pa.string()))
+    return replace(plain, values=both[: len(timeline.lead)], before=both[len(timeline.lead) :])
+
+
+def _is_first(timeline: Timeline, said: pa.ChunkedArray, created_us: Int64) -> bool:
+    """Whether the leads table holds what was said before the changes."""
+    lead, first = np.unique(timeline.lead, return_index=True)
+    if (timeline.changed_us[first] <= created_us[lead]).all():
+        return True
+    last = np.append(first[1:], len(timeline.lead)) - 1
+    today = pc.fill_null(timeline.values.take(pa.array(last)), "")
+    same = pc.equal(today, pc.fill_null(said.take(pa.array(lead)), ""))
+    return bool(same.combine_chunks().to_numpy(zero_copy_only=False).mean() < SAME_AS_TODAY)
 
 
 def _attributes(column: pa.ChunkedArray, names: Mapping[str, str]) -> tuple[Int64, list[str]]:

@@ -118,8 +118,9 @@ OUTCOMES = Table(
 CHANGES = Table(
     "changes",
     "The history of attributes, if the CRM keeps one (field or property history). A moment sees "
-    "the last value at or before it. An attribute that stands here is read from here alone: what "
-    "the leads table says of it may be of today.",
+    "the last value at or before it. What the leads table says of such an attribute holds until "
+    "the first change, unless it may be of today: where histories begin after their leads, and the "
+    "table mostly agrees with the last change, nothing is known before the first one.",
     (
         _LEAD_ID,
         Column("changed_at", "time", True, "Since when the attribute has this value."),

@@ -293,14 +293,14 @@ def _records(known: Sequence[Attribute], leads: Leads, threads: int) -> Callable
     record = attributes.encode(leads.columns, known, len(leads), threads=threads)
     told = [(at, leads.changes[a.name], a) for at, a in enumerate(known) if a.name in leads.changes]
     codes = [
-        np.append(attributes.encode({a.name: each.values}, [a], len(each.values)), np.nan)
+        np.append(attributes.encode({a.name: each.said}, [a], len(each.said)), np.nan)
         for _, each, a in told
     ]
 
     def fill(row: npt.NDArray[np.integer[Any]], as_of_us: Int64, out: Float32) -> None:
         out[:] = record[row]
         for (at, timeline, _), code in zip(told, codes, strict=True):
-            out[:, at] = code[timeline.last(leads.segment[row], as_of_us)]
+            out[:, at] = code[timeline.places(leads.segment[row], as_of_us)]
 
     return fill
 

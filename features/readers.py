@@ -182,7 +182,7 @@ def inspect_tables(
     if changes is not None:
         names = _ours((columns or {}).get(LEADS.name, NO_COLUMNS))
         done = reads[CHANGES.name]
-        known = timelines(done.table, segments[CHANGES.name], names)
+        known = timelines(done.table, segments[CHANGES.name], names, records)
         faults = odd_histories(known, done.table, records)
         findings += [fault.finding(CHANGES.name, done.where) for fault in faults]
         known = {name: known[name] for name in known if name not in RESERVED}

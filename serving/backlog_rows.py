@@ -1,7 +1,7 @@
 """The rows of a backlog: leads, their moments and their history as read; nothing is scored here."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -116,7 +116,8 @@ def read_backlog(
         as_of_us = rows[moments].cast(pa.int64()).to_numpy()
     found = leads_from_arrow(rows, history, own, changes_of)
     if changes_of:
-        found = found.at(np.arange(len(rows)), as_of_us)
+        then = {name: timeline.at(own, as_of_us) for name, timeline in changes_of.items()}
+        found = replace(found, columns={**found.columns, **then}, changes={})
     return Backlog(lead_id, found, as_of_us, _suppressions(rows), findings)
 
 

@@ -83,7 +83,9 @@ def test_a_moment_sees_the_last_value_at_or_before_it_that_was_known_then(rows):
         for who, changed, name, value, known in rows
     ]
     changes = make_changes(rows)
-    found = timelines(changes, rows_of(changes["lead_id"], pa.chunked_array([list("abc")])), {})
+    found = timelines(
+        changes, rows_of(changes["lead_id"], pa.chunked_array([list("abc")])), {}, pa.table({})
+    )
     for name, timeline in found.items():
         asked = [(k, lead, age) for k, lead in enumerate("abc") for age in range(8)]
         moments = np.array([at(age) for *_, age in asked])
@@ -103,15 +105,69 @@ def test_the_order_of_the_rows_does_not_matter_where_no_two_hold_since_one_momen
 def test_what_comes_later_changes_nothing_not_even_what_is_missing():
     tier = [Attribute("tier", "category", ("gold", "tin"))]
     rows = [("a", 5, "tier", "tin", 5)]
-    world = of_leads({"a": 9, "b": 8}, tier=["gold", "gold"])
-    before = with_changes(world, rows).crm
-    after = with_changes(
-        world, [*rows, ("a", 2, "tier", "gold", 2), ("b", 1, "tier", "tin", 1)]
-    ).crm
+    ages, later = {"a": 9, "b": 8}, [("a", 2, "tier", "gold", 2), ("b", 1, "tier", "tin", 1)]
+    before = with_changes(of_leads(ages, tier=["tin", "gold"]), rows).crm
+    after = with_changes(of_leads(ages, tier=["gold", "tin"]), [*rows, *later]).crm
     lead, moment = np.array([0, 0, 1]), np.array([at(6), at(3), at(3)])
     then = records(tier, before.leads, lead, moment)
     np.testing.assert_array_equal(then, np.array([[np.nan], [2], [np.nan]], np.float32))
     np.testing.assert_array_equal(records(tier, after.leads, lead, moment), then)
+
+
+@pytest.mark.parametrize(
+    ("leads", "rows", "expected"),
+    [
+        # all histories begin with their lead: who has none has kept the table's value
+        ("xyz", [("a", 9, "u"), ("a", 4, "x")], ["u", "x", "y", "y"]),
+        # the table says what leads said at first
+        ("uyz", [("a", 4, "x")], ["u", "x", "y", "y"]),
+        # the table says what leads say today: who has not changed yet looks like who never will
+        ("xyz", [("a", 4, "x")], [None, "x", None, None]),
+        # emptied today, and empty in the table
+        ([None, "y", "z"], [("a", 4, None)], [None, None, None, None]),
+    ],
+)
+def test_before_the_first_change_holds_what_the_leads_table_cannot_have_from_today(
+    leads, rows, expected
+):
+    world = of_leads({"a": 9, "b": 8, "c": 7}, tier=list(leads))
+    changes = [(lead, age, "tier", value, age) for lead, age, value in rows]
+    timeline = with_changes(world, changes).crm.leads.changes["tier"]
+    moments = np.array([at(5), at(3), at(5), at(3)])
+    said = timeline.at(np.array([0, 0, 1, 1]), moments).cast(pa.string())
+    assert said.to_pylist() == expected
+
+
+def test_leads_that_are_not_there_yet_take_their_first_values_with_them():
+    world = of_leads({"c": 1, "a": 9, "b": 8}, tier=["q", "u", "y"])
+    crm = with_changes(replace(world, until_us=at(4)), [("a", 9, "tier", "u", 9)]).crm
+    assert crm.records_at(at(4)).select(["lead_id", "tier"]).to_pydict() == {
+        "lead_id": ["a", "b"],
+        "tier": ["u", "y"],
+    }
+
+
+def test_who_never_changed_is_scored_as_without_a_history(files):
+    folder, paths = files
+    leads = pq.read_table(folder / "leads.parquet")
+    one = leads["lead_id"][0].as_py()
+    created = leads["created_at"].cast(pa.int64())[0].as_py()
+    rows = {
+        "lead_id": [one, one],
+        "changed_at": pa.array([created, created + 1], TIME),
+        "attribute": ["industry"] * 2,
+        "value": ["retail", "finance"],
+    }
+    pq.write_table(pa.table(rows), folder / "few.parquet")
+    for name, more in (("without", []), ("with", [f"--changes={folder / 'few.parquet'}"])):
+        done = run(
+            "score", f"--model={folder / 'm'}", paths["leads"], paths["events"],
+            "--as-of=2026-09-01T00:00:00Z", f"--output={folder / name}.parquet", *more,
+        )  # fmt: skip
+        assert done.code == 0, done.err
+        assert "late_history" not in done.err
+    without, given = (pq.read_table(folder / f"{name}.parquet") for name in ("without", "with"))
+    assert without.slice(1).equals(given.slice(1))
 
 
 def test_what_became_known_after_the_export_is_no_part_of_the_crm():
@@ -155,7 +211,7 @@ def test_an_emptied_attribute_is_missing_from_then_on(tmp_path):
     assert tables.changes["size"].values.type == pa.int64()
     days = np.array([1767571200_000_000 + day * 86_400_000_000 for day in (-1, 0, 1, 2)])
     size = tables.changes["size"].at(np.zeros(4, np.int64), days)
-    assert size.to_pylist() == [None, 7, 7, None]
+    assert size.to_pylist() == [9, 7, 7, None], "the table's 9 is nobody's last value: it is older"
 
 
 @pytest.mark.parametrize(

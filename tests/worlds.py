@@ -43,7 +43,11 @@ class World:
         def rows(table: pa.Table) -> Int32:
             return rows_of(table["lead_id"], self.leads["lead_id"])
 
-        known = {} if self.changes is None else timelines(self.changes, rows(self.changes), {})
+        known = (
+            {}
+            if self.changes is None
+            else timelines(self.changes, rows(self.changes), {}, self.leads)
+        )
         return Tables(
             self.leads,
             self.events,

@@ -96,9 +96,9 @@ class Crm:
 
     def _changes(self) -> Iterator[bytes]:
         for name, timeline in self.leads.changes.items():
-            yield repr((name, str(timeline.values.type))).encode()
+            yield repr((name, str(timeline.said.type))).encode()
             yield from (timeline.lead.tobytes(), timeline.changed_us.tobytes())
-            yield from (timeline.known_us.tobytes(), _content(timeline.values))
+            yield from (timeline.known_us.tobytes(), _content(timeline.said))
 
 
 def from_tables(tables: Tables) -> Crm:
