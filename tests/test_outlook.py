@@ -26,6 +26,19 @@ def test_hand_offs_wins_and_share_by_hand():
     assert found.one_more.value == pytest.approx(0.3, abs=0.05)
 
 
+def test_one_more_lead_is_one_of_those_next_below_the_threshold_and_of_no_other():
+    rule = handoff.best_fifth_rule(SCORES)
+    above, next_below = rule.threshold <= SCORES, np.zeros(1_000, np.bool_)
+    next_below[770:800] = True
+    for won, expected in ((above, 0.0), (next_below, 1.0), (~above & ~next_below, 0.0)):
+        found = outlook(evidence(won=won.astype(float)), rule).one_more
+        assert found.value == expected
+    few = evidence(weeks=(10,))  # a hundred weeks: one more a week is a hundred more leads
+    assert few.won_just_below(rule.threshold)["value"] == pytest.approx(0.3)
+    more = evidence(won=(~above & ~next_below).astype(float), weeks=(10,))
+    assert more.won_just_below(rule.threshold)["value"] == pytest.approx(0.7)
+
+
 def test_eight_of_ten_weeks_stay_inside_the_bounds():
     rng = np.random.default_rng(0)
     found = outlook(evidence(), handoff.best_fifth_rule(SCORES)).hand_offs_per_week

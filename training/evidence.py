@@ -20,6 +20,8 @@ Float64 = npt.NDArray[np.float64]
 CONFIDENCE = 0.95
 BOTTOM_SHARE = 0.2
 POINTS = 20
+FEWEST_BELOW = 30
+"""Leads below a threshold that tell what one more is worth."""
 """Of the curve of what one more lead per week brings."""
 
 
@@ -172,6 +174,19 @@ class Evidence:
     def won_share(self, threshold: float) -> dict[str, float | None]:
         """Return the share won among the leads that reach a threshold, with its interval."""
         return _won_share(*self.crossed(threshold))
+
+    def won_just_below(self, threshold: float) -> dict[str, float | None]:
+        """Return the share won of the leads that come next below a threshold.
+
+        They are as many as one more lead a week makes here, at least `FEWEST_BELOW`; ties with the
+        last of them count.
+        """
+        scored, handed = (int((self.best >= bound).sum()) for bound in (0.0, threshold))
+        arriving = float(self.leads_per_week.mean()) if len(self.leads_per_week) else 0.0
+        weeks = len(self.best) / arriving if arriving else 0.0
+        last = min(handed + max(FEWEST_BELOW, round(weeks)), scored)
+        lower = threshold if last <= handed else float(self.best[last - 1])
+        return _won_share(*_added(self.crossed(threshold), self.crossed(lower)))
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""

@@ -73,8 +73,7 @@ def outlook(evidence: Evidence, rule: Rule) -> Outlook:
     low, high = _weekly(handed, len(best), weeks)
     won = _figure(evidence.won_share(rule.threshold))
     wins = Figure(*(expected * bound for bound in (won.value, won.low, won.high)))
-    below = [p for p in evidence.curve() if p["threshold"] < rule.threshold]
-    more = _figure(below[0]["one_more"]) if below else NOTHING
+    more = _figure(evidence.won_just_below(rule.threshold))
     return Outlook(share, Figure(expected, low, high), won, wins, more)
 
 
