@@ -1,6 +1,7 @@
 """A folder that several runs wrote into holds the files of one, and what others put there."""
 
 import json
+import os
 
 import pytest
 
@@ -121,3 +122,28 @@ def test_a_folder_is_replaced_at_the_end_only(tmp_path):
         (staged / "manifest.json").write_text("2", encoding="utf-8")
     assert (tmp_path / "manifest.json").read_text(encoding="utf-8") == "2"
     assert files(tmp_path) == {"trees.txt", "manifest.json"}
+
+
+def test_a_swap_that_fails_half_way_puts_everything_back(tmp_path):
+    (tmp_path / "trees.txt").mkdir()  # somebody's: no file can take its place
+    for name in ("manifest.json", "estimator.skops"):
+        (tmp_path / name).write_text("old", encoding="utf-8")
+    with pytest.raises(OSError, match=r"trees\.txt"), replacing(tmp_path) as staged:
+        for name in ("manifest.json", "estimator.skops", "trees.txt", "report.json"):
+            (staged / name).write_text("new", encoding="utf-8")
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {"manifest.json", "estimator.skops", "trees.txt"}
+    assert (tmp_path / "manifest.json").read_text(encoding="utf-8") == "old"
+
+
+def test_the_next_run_puts_back_what_a_killed_one_had_moved_away(tmp_path):
+    previous, abandoned = tmp_path / ".previous-1", tmp_path / ".staged-1"
+    for name, place in (("manifest.json", previous), ("trees.txt", previous), ("x", abandoned)):
+        place.mkdir(exist_ok=True)
+        (place / name).write_text("old", encoding="utf-8")
+    os.utime(abandoned, (0, 0))
+    (tmp_path / "trees.txt").write_text("new", encoding="utf-8")
+    with pytest.raises(ValueError, match="no"), replacing(tmp_path):
+        raise ValueError("no")
+    assert files(tmp_path) == {"manifest.json", "trees.txt"}
+    assert (tmp_path / "trees.txt").read_text(encoding="utf-8") == "old"

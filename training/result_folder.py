@@ -13,6 +13,8 @@ MANIFEST = "manifest.json"
 JUDGED_FILES = tuple(f"{JUDGED}/{table}.parquet" for table in ("leads", "events"))
 OURS = (MANIFEST, "estimator.skops", "trees.txt", "reference.json", *REPORTS, *JUDGED_FILES)
 """What a run may leave; anything else in the folder is somebody else's and stays."""
+STAGED, PREVIOUS = ".staged-", ".previous-"
+ABANDONED_SECONDS = 24 * 3600
 
 
 @contextmanager
@@ -20,7 +22,7 @@ def replacing(folder: Path) -> Iterator[Path]:
     """Give an empty place to write into; what is there at the end replaces an earlier run's files.
 
     With an error, a full disk say, the folder stays as it was. The manifest goes first and comes
-    last, so that a folder torn by a kill never loads.
+    last, so that a folder torn by a kill never loads; the next run puts back what was there.
 
     Examples
     --------
@@ -34,14 +36,11 @@ def replacing(folder: Path) -> Iterator[Path]:
     """
     created = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
-    staged = Path(tempfile.mkdtemp(prefix=".staged-", dir=folder))
+    staged = Path(tempfile.mkdtemp(prefix=STAGED, dir=folder))
+    _mend(folder, staged.stat().st_mtime)
     try:
         yield staged
-        _clear(folder)
-        for path in _manifest_last(staged):
-            target = folder / path.relative_to(staged)
-            target.parent.mkdir(exist_ok=True)
-            path.replace(target)
+        _swap(staged, folder)
     finally:
         shutil.rmtree(staged, ignore_errors=True)
         if created and not any(folder.iterdir()):
@@ -66,14 +65,49 @@ def _stamp(folder: Path) -> list[tuple[str, int]]:
     return [(path.name, path.stat().st_mtime_ns) for path in found if path.is_file()]
 
 
-def _clear(folder: Path) -> None:
+def _swap(staged: Path, folder: Path) -> None:
+    previous = Path(tempfile.mkdtemp(prefix=PREVIOUS, dir=folder))
+    try:
+        _move(folder, previous)
+        _move(staged, folder)
+    except BaseException:
+        _put_back(previous, folder)
+        raise
+    shutil.rmtree(previous)
+    _drop_empty(folder / JUDGED)
+
+
+def _move(source: Path, target: Path) -> None:
+    """Move a run's files: the manifest out first, and in last."""
+    leaving = target.name.startswith(PREVIOUS)
+    for name in OURS if leaving else OURS[::-1]:
+        path = source / name
+        if path.is_file():
+            (target / name).parent.mkdir(exist_ok=True)
+            path.replace(target / name)
+
+
+def _put_back(previous: Path, folder: Path) -> None:
     for name in OURS:
-        (folder / name).unlink(missing_ok=True)
-    judged = folder / JUDGED
-    if judged.is_dir() and not any(judged.iterdir()):
-        judged.rmdir()
+        if (folder / name).is_file():
+            (folder / name).unlink()
+    _move(previous, folder)
+    shutil.rmtree(previous)
+    _drop_empty(folder / JUDGED)
 
 
-def _manifest_last(staged: Path) -> list[Path]:
-    files = (path for path in staged.rglob("*") if path.is_file())
-    return sorted(files, key=lambda path: (path.name == MANIFEST, path))
+def _mend(folder: Path, now: float) -> None:
+    """Put back what a killed run had moved away, and clear what one left long ago."""
+    for previous in folder.glob(f"{PREVIOUS}*"):
+        if (folder / MANIFEST).is_file():
+            shutil.rmtree(previous)  # the run was through but for this
+        else:
+            _put_back(previous, folder)
+    for staged in folder.glob(f"{STAGED}*"):
+        if now - staged.stat().st_mtime > ABANDONED_SECONDS:
+            shutil.rmtree(staged, ignore_errors=True)
+
+
+def _drop_empty(folder: Path) -> None:
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
