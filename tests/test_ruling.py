@@ -51,6 +51,9 @@ def test_the_rule_is_another_one_and_the_scores_are_the_same(model, tmp_path, op
     told = json.loads((tmp_path / "other/report.json").read_text(encoding="utf-8"))
     assert said in told["summary"][0]
     assert told["rule"]["kind"] == kind
+    gate = {check["name"]: check["passed"] for check in told["gate"]["checks"]}
+    assert gate["rule_feasible"] == after.rule.feasible
+    assert told["gate"]["passed"] == all(gate.values())
     assert told["test"] == json.loads((model / "report.json").read_text(encoding="utf-8"))["test"]
     assert said in (tmp_path / "other/report.html").read_text(encoding="utf-8")
 

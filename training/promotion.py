@@ -150,7 +150,7 @@ def judge(name: str, version: str, champion: str | None, *, uri: str, at: str) -
 def absolute(scorer: "LeadScorer", kept: "JudgedLeads | None") -> Iterator[Check]:
     """Ask what a model must keep whether there is a champion or not."""
     gate = gate_of(scorer)
-    yield _feasible(scorer.rule)
+    yield feasible(scorer.rule)
     if kept is None:
         yield Check(
             "judged_leads", False, "no judged leads are kept with this version: register anew"
@@ -276,7 +276,8 @@ def _stated(rule: Rule, champion: Rule | None = None) -> Check:
     return Check("rule_stated", False, f"the champion's rule is stated, but here {mend}")
 
 
-def _feasible(rule: Rule) -> Check:
+def feasible(rule: Rule) -> Check:
+    """Ask whether the rule hands off anything."""
     said = f"threshold {rule.threshold:.4f}, {100 * rule.expected_share:.1f} % of the leads"
     mend = "no threshold keeps the rule on this history, nothing would be handed off: state another"
     return Check("rule_feasible", rule.feasible, said if rule.feasible else mend)

@@ -1,7 +1,7 @@
 """Another hand-off rule on the same estimator; how a rule is fixed is not here."""
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from features.findings import UsageError
 from training.config import RuleChoice
 from training.evidence import Evidence
+from training.promotion import feasible
 from training.report.outlook import outlook
 from training.report.promise import promise
 from training.scorer import RETRAIN, ArtifactError, LeadScorer
@@ -94,6 +95,10 @@ def report_with(folder: Path, scorer: LeadScorer) -> dict[str, Any] | None:
     kept = {name: report["rule"][name] for name in ("curve",) if name in report["rule"]}
     shares = dict.fromkeys(("recent_share_refit", "recent_share_judged"))
     report["rule"] = {**new, **kept, "judged": {}, **shares}
+    if "checks" in report.get("gate", {}):
+        found = asdict(feasible(scorer.rule))
+        checks = [found if c["name"] == found["name"] else c for c in report["gate"]["checks"]]
+        report["gate"] = {"passed": all(check["passed"] for check in checks), "checks": checks}
     if "outlook" in report:
         evidence = Evidence.from_dict(scorer.reference["evidence"])
         report["outlook"] = outlook(evidence, scorer.rule).as_dict()

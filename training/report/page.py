@@ -64,7 +64,9 @@ def _drawn(report: Mapping[str, Any]) -> dict[str, str]:
     drawn = {
         "reliability": plots.reliability(test["reliability"]),
         "gain": plots.gain(report["gain"]["curves"], report["gain"]["rule_share"]),
-        "capture": plots.beside(
+        "capture": ""
+        if report["another_rule"]  # the figures are at the capacity of the rule before
+        else plots.beside(
             ["model", *beside],
             [one["capture_at_capacity"] for one in (test["model"], *beside.values())],
             "wins among the leads taken",
