@@ -62,6 +62,12 @@ def test_a_number_that_most_leads_share_leaves_no_empty_group():
         assert np.bincount(found.code, minlength=2).min() > 0
 
 
+def test_numbers_that_differ_in_late_digits_are_told_apart():
+    assert of_numbers(np.array([1000.1, 1000.2, 1000.3])).names == ("1,000.1", "1,000.2", "1,000.3")
+    close = of_numbers(2_000 + np.linspace(0, 1, 400))
+    assert len(set(close.names)) == len(close.names) > 2
+
+
 def test_codes_get_their_names_back():
     found = of_codes(np.array([2.0, 0.0, np.nan, 1.0]), ("finance", "製造業"))
     assert found.names == ("finance", "製造業", "others", None)

@@ -1,5 +1,6 @@
 """The values of a column as few groups, each with a name; no figures of them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -12,6 +13,7 @@ Int64 = npt.NDArray[np.int64]
 Float64 = npt.NDArray[np.float64]
 
 MOST_LEVELS = 12
+FEWEST_DIGITS, MOST_DIGITS = 3, 17
 BINS = 4
 
 
@@ -70,7 +72,7 @@ def of_numbers(values: npt.NDArray[np.floating], bins: int = BINS) -> Levels:
     present = values[~missing].astype(np.float64)
     distinct = np.unique(present)
     if len(distinct) <= bins:
-        edges, names = distinct[:-1], [_short(value) for value in distinct.tolist()]
+        edges, names = distinct[:-1], _told_apart(distinct.tolist())
     else:
         steps = np.linspace(0, 1, bins + 1)[1:-1]
         edges = np.unique(np.quantile(present, steps, method="lower"))
@@ -125,12 +127,29 @@ def _texts(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _between(edges: list[float], least: float) -> list[str]:
-    shown = [_short(edge) for edge in edges]
+    shown = _told_apart(edges)
     first = shown[0] if edges[0] == least else f"up to {shown[0]}"
     inner = [f"above {low} to {high}" for low, high in pairwise(shown)]
     return [first, *inner, f"above {shown[-1]}"]
 
 
-def _short(value: float) -> str:
-    """Write a number with three digits, without an exponent where it can be read."""
-    return f"{value:,.0f}" if abs(value) >= 100 or value == int(value) else f"{value:.3g}"
+def _told_apart(values: Sequence[float]) -> list[str]:
+    """Write numbers with as few digits, three or more, as tell them apart."""
+    for digits in range(FEWEST_DIGITS, MOST_DIGITS):
+        shown = [_short(value, digits) for value in values]
+        if len(set(shown)) == len(shown):
+            return shown
+    return [_short(value, MOST_DIGITS) for value in values]
+
+
+def _short(value: float, digits: int = FEWEST_DIGITS) -> str:
+    """Write a number with so many digits, without an exponent where it can be read.
+
+    >>> _short(1000.26), _short(1000.26, 5), _short(0.01234)
+    ('1,000', '1,000.3', '0.0123')
+    """
+    if value == int(value):
+        return f"{value:,.0f}"
+    if abs(value) >= 1:
+        return f"{value:,.{max(digits - len(str(int(abs(value)))), 0)}f}"
+    return f"{value:.{digits}g}"
