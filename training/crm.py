@@ -54,6 +54,11 @@ class Crm:
         )
         return self.lead_of_event[wanted], history.occurred_us[wanted]
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns of the leads table and the attributes whose history is known."""
+        return (*self.table.column_names, *self.leads.changes)
+
     def records(self, row: Int64, as_of_us: Int64) -> pa.Table:
         """Give rows of the leads table as they stood at moments, with every attribute."""
         table = self.table.take(pa.array(row))

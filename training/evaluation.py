@@ -40,6 +40,10 @@ class Figure:
         return {name: None if np.isnan(value) else float(value) for name, value in pairs}
 
 
+NOTHING = Figure(np.nan, np.nan, np.nan)
+"""A figure that is not defined."""
+
+
 @dataclass(frozen=True)
 class Figures:
     """The figures of one scorer on one set of rows.

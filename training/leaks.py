@@ -1,6 +1,6 @@
 """The leak gate: a training run stops before there is a model, unless a named person lets pass."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
@@ -60,7 +60,7 @@ def find(study: Study) -> tuple[Leak, ...]:
         ``leaks.as_of_now`` names a column that the leads table has not.
     """
     settings = study.config.leaks
-    _check_columns(settings, study.crm.records_at(study.crm.until_us).column_names)
+    _check_columns(settings, study.crm.columns)
     spec, _ = study.spec(study.crm.until_us)
     used = tuple(a for a in spec.attributes if a.name not in spec.exclude)
     sales = (*study.config.events.sales, *study.config.events.handoff)
@@ -145,7 +145,7 @@ def _features(study: Study, spec: FeatureSpec) -> Iterator[Suspect]:
             )
 
 
-def _check_columns(settings: Leaks, columns: list[str]) -> None:
+def _check_columns(settings: Leaks, columns: Sequence[str]) -> None:
     unknown = [name for name in settings.as_of_now if name not in columns]
     if unknown:
         raise ConfigError(

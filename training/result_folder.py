@@ -2,7 +2,7 @@
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -68,8 +68,8 @@ def _stamp(folder: Path) -> list[tuple[str, int]]:
 def _swap(staged: Path, folder: Path) -> None:
     previous = Path(tempfile.mkdtemp(prefix=PREVIOUS, dir=folder))
     try:
-        _move(folder, previous)
-        _move(staged, folder)
+        _move(OURS, folder, previous)
+        _move(OURS[::-1], staged, folder)
     except BaseException:
         _put_back(previous, folder)
         raise
@@ -77,10 +77,9 @@ def _swap(staged: Path, folder: Path) -> None:
     _drop_empty(folder / JUDGED)
 
 
-def _move(source: Path, target: Path) -> None:
-    """Move a run's files: the manifest out first, and in last."""
-    leaving = target.name.startswith(PREVIOUS)
-    for name in OURS if leaving else OURS[::-1]:
+def _move(names: Iterable[str], source: Path, target: Path) -> None:
+    """Move files in this order: the manifest goes first, and comes last."""
+    for name in names:
         path = source / name
         if path.is_file():
             (target / name).parent.mkdir(exist_ok=True)
@@ -91,7 +90,7 @@ def _put_back(previous: Path, folder: Path) -> None:
     for name in OURS:
         if (folder / name).is_file():
             (folder / name).unlink()
-    _move(previous, folder)
+    _move(OURS[::-1], previous, folder)
     shutil.rmtree(previous)
     _drop_empty(folder / JUDGED)
 

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from scipy.stats import betabinom
 
 from training import evaluation
-from training.evaluation import Figure
+from training.evaluation import NOTHING, Figure
 from training.evidence import Evidence
 from training.handoff import Rule
 
@@ -16,7 +16,6 @@ Int64 = npt.NDArray[np.int64]
 Float64 = npt.NDArray[np.float64]
 
 WEEKS_INSIDE = 0.8
-NOTHING = Figure(np.nan, np.nan, np.nan)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from joblib import Parallel, delayed
 from features.attributes import Attribute
 from training import evaluation, promotion
 from training.config import ConfigError, Report
-from training.evaluation import Figure
+from training.evaluation import NOTHING, Figure
 from training.report import levels
 from training.report.levels import Levels
 from training.report.sample import Sample
@@ -26,7 +26,6 @@ LEAST_OF_A_KIND = 10
 """Wins, and others, that a group needs for figures of the score."""
 MOST_GROUPS = 60
 DRAWS = 200
-NOTHING = Figure(np.nan, np.nan, np.nan)
 
 
 @dataclass(frozen=True)
