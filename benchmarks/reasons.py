@@ -139,8 +139,9 @@ def _of_a_backlog(scorer: "LeadScorer", backlog: "Backlog") -> tuple[float, floa
     """Give the answers of a backlog as `leadqual score` does, and compare with those without."""
     import numpy as np  # noqa: PLC0415
 
+    from features.threads import in_order  # noqa: PLC0415
     from serving.answers import Answers  # noqa: PLC0415
-    from serving.backlog import _in_order, score_backlog  # noqa: PLC0415
+    from serving.backlog import score_backlog  # noqa: PLC0415
     from serving.backlog_rows import Backlog  # noqa: PLC0415
 
     rows = np.resize(np.arange(len(backlog)), BACKLOG)
@@ -154,7 +155,7 @@ def _of_a_backlog(scorer: "LeadScorer", backlog: "Backlog") -> tuple[float, floa
     for language in (None, "en"):
         answers = Answers(scorer, many, scores, None, language)
         started, busy = time.perf_counter(), time.process_time()
-        written = sum(len(table) for table in _in_order(answers.of, blocks, THREADS))
+        written = sum(len(table) for table in in_order(answers.of, blocks, THREADS))
         took.append(time.perf_counter() - started)
         worked.append(time.process_time() - busy)
         assert written == BACKLOG

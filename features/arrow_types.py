@@ -1,6 +1,8 @@
 """Arrow types as the contract sees them: which are text or numbers, and what text can become."""
 
 import re
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -62,70 +64,148 @@ def common_type(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
     return None
 
 
-def as_text(column: pa.ChunkedArray) -> pa.ChunkedArray | None:
+def as_text(column: pa.ChunkedArray, *, whole: bool | None = None) -> pa.ChunkedArray | None:
     """Give a column as text, whole numbers without a point; None if it is no text and no number.
+
+    `whole` is what `are_whole` says where the column is only a share of one.
 
     >>> as_text(pa.chunked_array([[1.0, None]])).to_pylist()
     ['1', None]
     """
     kind = inner(column.type)
-    if is_text(kind):
-        return _without_points(column.cast(pa.string()))
     if pa.types.is_null(kind):
         return column.cast(pa.string())
-    if not is_number(kind):
+    if not is_text(kind) and not is_number(kind):
         return None
-    numbers = column.cast(kind)
-    if pa.types.is_floating(kind):
-        numbers = pc.if_else(pc.is_nan(numbers), pa.scalar(None, kind), numbers)
+    whole = are_whole([column]) if whole is None else whole
+    if is_text(kind):
+        texts = column.cast(pa.string())
+        return pc.replace_substring_regex(texts, r"\.0+$", "") if whole else texts
+    return _present(column.cast(kind)).cast(pa.int64() if whole else kind).cast(pa.string())
+
+
+def are_whole(parts: Iterable[pa.ChunkedArray]) -> bool:
+    """Say whether a column is whole numbers, or text that once was such floats: ``7.0``.
+
+    >>> are_whole([pa.chunked_array([["7.0", None]]), pa.chunked_array([["x"]])])
+    False
+    """
+    filled = False
+    for part in parts:
+        present = part.drop_null()
+        if len(present) and not _are_whole(present):
+            return False
+        filled = filled or len(present) > 0
+    return filled
+
+
+def _are_whole(present: pa.ChunkedArray) -> bool:
+    kind = inner(present.type)
+    if is_text(kind):
+        texts = present.cast(pa.string())
+        if not WHOLE.fullmatch(texts[0].as_py()):
+            return False
+        return bool(pc.all(pc.match_substring_regex(texts, r"^-?\d+\.0+$")).as_py())
     try:
-        return numbers.cast(pa.int64()).cast(pa.string())
+        _present(present.cast(kind)).cast(pa.int64())
     except pa.ArrowInvalid:
-        return numbers.cast(pa.string())
+        return False
+    return True
+
+
+def _present(numbers: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Make NaN null."""
+    if not pa.types.is_floating(numbers.type):
+        return numbers
+    return pc.if_else(pc.is_nan(numbers), pa.scalar(None, numbers.type), numbers)
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """What text says: a type, and whether words may stand for what is missing."""
+
+    kind: pa.DataType
+    words: bool
+
+    def read(self, texts: pa.ChunkedArray) -> pa.ChunkedArray:
+        """Cast text; `pa.ArrowInvalid` where some of it says something else."""
+        if self.words:
+            texts = pc.if_else(_are_words(texts), pa.scalar(None, pa.string()), texts)
+        return texts.cast(self.kind)
+
+    def fits(self, texts: pa.ChunkedArray) -> bool:
+        """Say whether all of the text can be cast."""
+        try:
+            self.read(texts[:SAMPLE_ROWS])  # a failed cast of all of it is slow
+            self.read(texts)
+        except pa.ArrowInvalid:
+            return False
+        return True
+
+    def implies(self, other: "Meaning") -> bool:
+        """Say whether what fits this one fits the other as well."""
+        whole = pa.types.is_integer(self.kind) and pa.types.is_floating(other.kind)
+        return (whole or self.kind == other.kind) and self.words <= other.words
+
+
+MEANINGS = tuple(Meaning(kind, words) for words in (False, True) for kind in ATTRIBUTES)
 
 
 def typed(texts: pa.ChunkedArray) -> pa.ChunkedArray:
     """Give text as numbers, yes/no or times where all of it is one; else as it is."""
-    if texts.null_count == len(texts):
-        return texts
-    first = texts.drop_null()[:SAMPLE_ROWS]  # most types are ruled out there: a failed cast is slow
-    for prepared in (_as_is, _without_words):
-        for kind in ATTRIBUTES:
-            try:
-                prepared(first).cast(kind)
-                values = prepared(texts).cast(kind)
-            except pa.ArrowInvalid:
-                continue
-            return texts if is_number(kind) and _has_leading_zeros(texts) else values
-    return texts
+    meanings = Meanings()
+    meanings.see(texts)
+    return read_as(meanings.found, texts)
 
 
-def _as_is(texts: pa.ChunkedArray) -> pa.ChunkedArray:
-    return texts
+def read_as(found: int | None, texts: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Give text as `Meanings.found` says."""
+    return texts if found is None else MEANINGS[found].read(texts)
 
 
-def _without_words(texts: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Make null what spreadsheets and databases write for a number that is missing."""
-    words = pc.is_in(pc.utf8_lower(texts), pa.array(sorted(UNKNOWN_NUMBERS)))
-    if pc.all(pc.or_kleene(words, pc.is_null(texts))).as_py():
-        return texts
-    return pc.if_else(words, pa.scalar(None, pa.string()), texts)
+class Meanings:
+    """What all of a column of text can be read as, when it is seen in parts.
+
+    >>> meanings = Meanings()
+    >>> meanings.see(pa.chunked_array([["7"]])), meanings.see(pa.chunked_array([["n/a", "7.5"]]))
+    (None, None)
+    >>> read_as(meanings.found, pa.chunked_array([["7", "n/a"]])).to_pylist()
+    [7.0, None]
+    """
+
+    def __init__(self) -> None:
+        self._left, self._filled, self._said = list(MEANINGS), False, False
+
+    def see(self, texts: pa.ChunkedArray) -> None:
+        """Rule out what a part of the column is not."""
+        present = texts.drop_null()
+        if not len(present) or not self._left:
+            return
+        fitting: list[Meaning] = []
+        for each in self._left:
+            if any(other.implies(each) for other in fitting) or each.fits(present):
+                fitting.append(each)
+        if fitting and is_number(fitting[0].kind) and _has_leading_zeros(present):
+            fitting = []
+        self._left, self._filled = fitting, True
+        self._said = self._said or not pc.all(_are_words(present)).as_py()
+
+    @property
+    def found(self) -> int | None:
+        """Which of `MEANINGS` it is; None where it is text."""
+        if not self._filled or not self._left or not (self._said or not self._left[0].words):
+            return None
+        return MEANINGS.index(self._left[0])
+
+
+def _are_words(texts: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Say what spreadsheets and databases write for a number that is missing."""
+    return pc.is_in(pc.utf8_lower(texts), pa.array(sorted(UNKNOWN_NUMBERS)))
 
 
 def _has_leading_zeros(texts: pa.ChunkedArray) -> bool:
     """Say whether numbers are rather codes, such as postal ones."""
     return bool(pc.any(pc.match_substring_regex(texts, LEADING_ZERO)).as_py())
-
-
-def _without_points(texts: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Take ``.0`` off numbers that were floats when the CSV was written: all of them, or none."""
-    first = next((chunk[0].as_py() for chunk in texts.chunks if len(chunk)), None)
-    if first is not None and not WHOLE.fullmatch(first):
-        return texts
-    present = texts.drop_null()
-    if not len(present) or not pc.all(pc.match_substring_regex(present, r"^-?\d+\.0+$")).as_py():
-        return texts
-    return pc.replace_substring_regex(texts, r"\.0+$", "")
 
 
 def inner(kind: pa.DataType) -> pa.DataType:

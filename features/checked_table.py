@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -15,7 +14,7 @@ from features.faults import NO_ROWS, Fault, Int64, Places, shown
 from features.findings import EXAMPLES
 from features.mapping import choose
 from features.rules import found, is_error
-from features.sources import Extract, locate
+from features.sources import Extract, Form, Place, Source, locate
 from features.threads import in_threads, threads_for
 
 CATEGORIES = ("event_type", "channel", "attribute")
@@ -106,29 +105,61 @@ class Read:
         return self.places(self.source_rows[np.asarray(rows, np.int64)].tolist())
 
 
-def read_table(table: Table, source: str | Path, renamed: Mapping[str, str], terms: Terms) -> Read:
-    """Read and check one table; `renamed` gives their names of our columns."""
+@dataclass(frozen=True)
+class Plan:
+    """What is to be read of a source.
+
+    Attributes
+    ----------
+    table : Table
+        With the column that holds each row's moment, where one does.
+    chosen : mapping of our name to theirs
+    findings : tuple of Finding
+    categories : tuple of str
+        Their names of the columns to read as a dictionary.
+    """
+
+    table: Table
+    chosen: Mapping[str, str]
+    findings: tuple[Finding, ...]
+    categories: tuple[str, ...]
+
+    @property
+    def names(self) -> list[str]:
+        """Their names of the columns to read."""
+        return list(dict.fromkeys(self.chosen.values()))
+
+
+def plan(table: Table, located: Source, renamed: Mapping[str, str], terms: Terms) -> Plan:
+    """Choose what to read; `renamed` gives their names of our columns."""
     table = _with_moments(table, terms)
+    chosen, findings = choose(
+        table,
+        located.names,
+        located.kinds,
+        renamed,
+        attributes_may_lack=terms.attributes_may_lack,
+    )
+    categories = (
+        theirs
+        for ours, theirs in chosen.items()
+        if ours in CATEGORIES or (_repeats(table, ours) and located.has_codes(theirs))
+    )
+    return Plan(table, chosen, tuple(findings), tuple(categories))
+
+
+def read_table(table: Table, source: Place, renamed: Mapping[str, str], terms: Terms) -> Read:
+    """Read and check one table; `renamed` gives their names of our columns."""
     try:
         located = locate(table.name, source)
-        chosen, findings = choose(
-            table,
-            located.names,
-            located.kinds,
-            renamed,
-            attributes_may_lack=terms.attributes_may_lack,
-        )
-        categories = [
-            theirs
-            for ours, theirs in chosen.items()
-            if ours in CATEGORIES or (_repeats(table, ours) and located.has_codes(theirs))
-        ]
-        extract = located.read(list(dict.fromkeys(chosen.values())), categories)
+        planned = plan(table, located, renamed, terms)
+        extract = located.read(planned.names, planned.categories)
     except ContractError as refused:
         return Read(pa.table({}), refused.findings)
+    table, chosen, findings = planned.table, planned.chosen, list(planned.findings)
 
     def check(ours: str) -> Checked:
-        return _check(table, ours, extract.columns[chosen[ours]], terms, located.untyped)
+        return _check(table, ours, extract.columns[chosen[ours]], terms, located.form(chosen[ours]))
 
     done = in_threads(check, chosen, threads_for(extract.columns.num_rows))
     checked = dict(zip(chosen, done, strict=True))
@@ -136,7 +167,7 @@ def read_table(table: Table, source: str | Path, renamed: Mapping[str, str], ter
     between, repeats = _between_rows(table, values, repeated=terms.as_of_column is not None)
     faults = [fault for column in checked.values() for fault in column.faults] + between
     findings += located.findings
-    findings += _about_rows(table.name, extract, len(located.names))
+    findings += _about_rows(table.name, extract, located)
     findings += [fault.finding(table.name, extract.layout.places) for fault in faults]
     seen = _Seen(table.name, values, extract, tuple(findings), faults, repeats)
     return _without_bad(seen, terms.max_rejected_share)
@@ -165,12 +196,10 @@ def _with_moments(table: Table, terms: Terms) -> Table:
     return replace(table, columns=(*table.columns, moment))
 
 
-def _check(
-    table: Table, name: str, values: pa.ChunkedArray, terms: Terms, untyped: bool
-) -> Checked:
-    column = table.column(name)
+def _check(table: Table, name: str, values: pa.ChunkedArray, terms: Terms, form: Form) -> Checked:
+    column, whole = table.column(name), form.whole
     if column is None:
-        return checks.attributes(name, values, untyped=untyped)
+        return checks.attributes(name, values, read=form.read)
     if column.kind == "time":
         clock = None if name == terms.as_of_column else terms.now_us
         return checks.times(
@@ -179,11 +208,11 @@ def _check(
     if column.kind == "number":
         return checks.numbers(name, values)
     if name in CATEGORIES:
-        return checks.categories(name, values, required=column.required)
+        return checks.categories(name, values, required=column.required, whole=whole)
     if name in WORDS:
-        return WORDS[name](name, values)
+        return WORDS[name](name, values, whole=whole)
     check = checks.coded_ids if _repeats(table, name) else checks.ids
-    return check(name, values, required=column.required)
+    return check(name, values, required=column.required, whole=whole)
 
 
 def _repeats(table: Table, name: str) -> bool:
@@ -204,13 +233,14 @@ def _between_rows(table: Table, values: pa.Table, *, repeated: bool) -> tuple[li
     return faults + more, repeats
 
 
-def _about_rows(table: str, extract: Extract, columns: int) -> list[Finding]:
+def _about_rows(table: str, extract: Extract, located: Source) -> list[Finding]:
     findings = []
     if extract.ragged:
         first = [Example(each.where, shown(each.value)) for each in extract.ragged[:EXAMPLES]]
         rows = len(extract.ragged)
-        findings.append(found("ragged_row", table, rows=rows, examples=first, columns=str(columns)))
-    elif extract.columns.num_columns and not extract.columns.num_rows:
+        columns = str(len(located.names))
+        findings.append(found("ragged_row", table, rows=rows, examples=first, columns=columns))
+    elif extract.columns.num_columns and not extract.columns.num_rows and not located.is_share:
         findings.append(found("no_leads" if table == "leads" else "empty_table", table))
     return findings
 

@@ -1,7 +1,7 @@
 """One column in the one Arrow type that the contract gives it, and its rows at fault."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,7 +17,6 @@ from features.arrow_types import (
     is_attribute,
     is_number,
     is_text,
-    typed,
 )
 from features.faults import Fault, Int64, fault, rows_where
 from features.moments import iso
@@ -39,9 +38,14 @@ class Checked:
     faults: tuple[Fault, ...] = field(default=())
 
 
-def ids(name: str, column: pa.ChunkedArray, *, required: bool) -> Checked:
-    """Give ids as text, null where blank: 7, 7.0 and "7" are one id, "007" is another one."""
-    texts = as_text(column)
+def ids(
+    name: str, column: pa.ChunkedArray, *, required: bool, whole: bool | None = None
+) -> Checked:
+    """Give ids as text, null where blank: 7, 7.0 and "7" are one id, "007" is another one.
+
+    `whole` is what `arrow_types.are_whole` says where the column is only a share of one.
+    """
+    texts = as_text(column, whole=whole)
     if texts is None:
         return _misfit(name, column, "text or whole numbers")
     lengths = pc.min_max(pc.binary_length(texts))
@@ -56,10 +60,12 @@ def ids(name: str, column: pa.ChunkedArray, *, required: bool) -> Checked:
     return Checked(texts, tuple(faults))
 
 
-def coded_ids(name: str, column: pa.ChunkedArray, *, required: bool) -> Checked:
+def coded_ids(
+    name: str, column: pa.ChunkedArray, *, required: bool, whole: bool | None = None
+) -> Checked:
     """Give ids as `ids` does, but leave a dictionary one where all its ids stand as they should."""
     if not pa.types.is_dictionary(column.type):
-        return ids(name, column, required=required)
+        return ids(name, column, required=required, whole=whole)
     values = [chunk.dictionary for chunk in column.chunks]
     given = pa.chunked_array(values, column.type.value_type)
     wanted = ids(name, given, required=True)
@@ -68,9 +74,11 @@ def coded_ids(name: str, column: pa.ChunkedArray, *, required: bool) -> Checked:
     return Checked(column)
 
 
-def categories(name: str, column: pa.ChunkedArray, *, required: bool) -> Checked:
+def categories(
+    name: str, column: pa.ChunkedArray, *, required: bool, whole: bool | None = None
+) -> Checked:
     """Give text as one dictionary over all chunks; blank text is missing."""
-    coded = _coded(column)
+    coded = _coded(column, whole)
     if coded is None:
         return _misfit(name, column, "text")
     values = _dictionary(coded)
@@ -137,9 +145,9 @@ def numbers(name: str, column: pa.ChunkedArray) -> Checked:
     return Checked(values, (*faults, *_infinite(name, values)))
 
 
-def outcomes(name: str, column: pa.ChunkedArray) -> Checked:
+def outcomes(name: str, column: pa.ChunkedArray, *, whole: bool | None = None) -> Checked:
     """Give ``won`` or ``lost``, null where it is neither."""
-    texts = as_text(column)
+    texts = as_text(column, whole=whole)
     if texts is None:
         return _misfit(name, column, "won or lost")
     plain = pc.utf8_lower(pc.utf8_trim_whitespace(texts))
@@ -151,38 +159,40 @@ def outcomes(name: str, column: pa.ChunkedArray) -> Checked:
     )
 
 
-def texts(name: str, column: pa.ChunkedArray) -> Checked:
+def texts(name: str, column: pa.ChunkedArray, *, whole: bool | None = None) -> Checked:
     """Give values of any plain type as text, null where blank."""
-    plain = as_text(column)
+    plain = as_text(column, whole=whole)
     if plain is None and is_attribute(column.type):
         plain = column.cast(inner(column.type)).cast(pa.string())
     return _misfit(name, column, "text") if plain is None else Checked(_filled(plain))
 
 
-def suppressions(name: str, column: pa.ChunkedArray) -> Checked:
+def suppressions(name: str, column: pa.ChunkedArray, *, whole: bool | None = None) -> Checked:
     """Give why leads are never flagged: text, null where blank, or lists of text as they are."""
     if pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
         return Checked(column)
-    texts = as_text(column)
+    texts = as_text(column, whole=whole)
     if texts is None:
         return _misfit(name, column, "text or a list of text")
     return Checked(_filled(texts))
 
 
-def attributes(name: str, column: pa.ChunkedArray, *, untyped: bool) -> Checked:
-    """Give an attribute as it came; `untyped` text (of a CSV) as the type that all of it has."""
-    values = typed(column) if untyped else column
+def attributes(
+    name: str, column: pa.ChunkedArray, *, read: Callable[[pa.ChunkedArray], pa.ChunkedArray]
+) -> Checked:
+    """Give an attribute as `read` reads it: text of a CSV as the type that all of it has."""
+    values = read(column)
     return Checked(values, tuple(_infinite(name, values)))
 
 
-def _coded(column: pa.ChunkedArray) -> pa.ChunkedArray | None:
+def _coded(column: pa.ChunkedArray, whole: bool | None) -> pa.ChunkedArray | None:
     kind = column.type
     if pa.types.is_dictionary(kind) and is_text(kind.value_type):
         coded = column if kind == CATEGORY else column.cast(CATEGORY)
         if any(chunk.dictionary.null_count for chunk in coded.chunks):
             coded = coded.cast(pa.string()).dictionary_encode()
     else:
-        texts = as_text(column)
+        texts = as_text(column, whole=whole)
         if texts is None:
             return None
         coded = texts.dictionary_encode()

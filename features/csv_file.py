@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 
+from features.arrow_types import CATEGORY
 from features.contract import ContractError, Example
 from features.faults import LONGEST_REASON, shown
 from features.findings import EXAMPLES
@@ -18,7 +20,11 @@ from features.rules import found
 
 BLOCK_BYTES = 32 << 20
 """A cell may be as large, and twice."""
+BATCH_BYTES = 16 << 20
+"""The same where rows are read some at a time."""
 COUNTED_BYTES = 1 << 20
+COMPRESSED, PACKED, BYTES_OF_ROW = (".gz", ".zst", ".bz2", ".lz4"), 8, 60
+"""For a guess of how much is in a file."""
 LONGEST_CELL = 2**31 - 1
 OTHER_DELIMITERS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 
@@ -33,7 +39,7 @@ class BrokenRecord(csv.Error):
 
 @dataclass(frozen=True)
 class CsvFile:
-    """A CSV file in UTF-8, with a header; also compressed (``.csv.gz``).
+    """A CSV file in UTF-8, with a header; also compressed (``.csv.gz``, ``.csv.zst``).
 
     Attributes
     ----------
@@ -63,37 +69,39 @@ class CsvFile:
         names, categories : sequence of str
             The columns, and those of them to read as a dictionary. An empty cell is null.
         """
-        kinds = {
-            name: pa.dictionary(pa.int32(), pa.string()) if name in categories else pa.string()
-            for name in names
-        }
+        kinds = _kinds(names, categories)
         if len(self._head) == 1 or not names:
-            return pa.schema(kinds.items()).empty_table(), ()
-        torn = []
-
-        def skip(row: pa_csv.InvalidRow) -> str:
-            torn.append(row.actual_columns)
-            return "skip"
-
+            return kinds.empty_table(), ()
+        torn: list[int] = []
         try:
-            table = pa_csv.read_csv(
-                self.path,
-                read_options=pa_csv.ReadOptions(block_size=BLOCK_BYTES),
-                parse_options=pa_csv.ParseOptions(
-                    newlines_in_values=True, invalid_row_handler=skip
-                ),
-                convert_options=pa_csv.ConvertOptions(
-                    include_columns=list(names),
-                    column_types=kinds,
-                    null_values=[""],
-                    strings_can_be_null=True,
-                ),
-            )
+            table = pa_csv.read_csv(self.path, **_options(kinds, torn, BLOCK_BYTES))
         except (pa.ArrowException, OSError) as reason:
             raise self._refused(reason) from reason
-        if self._lines() > 1 + len(table) + len(torn):
-            self._check_quotes()
-        return table, tuple(self._ragged()) if torn else ()
+        return table, self._torn(len(table), len(torn))
+
+    def batches(
+        self, names: Sequence[str], categories: Sequence[str]
+    ) -> Iterator[tuple[pa.Table, tuple[Example, ...]]]:
+        """Read the same some rows at a time; the torn rows come last."""
+        if len(self._head) == 1 or not names:
+            return
+        torn: list[int] = []
+        rows = 0
+        try:
+            options = _options(_kinds(names, categories), torn, BATCH_BYTES)
+            with pa_csv.open_csv(self.path, **options) as reader:
+                for batch in reader:
+                    rows += len(batch)
+                    yield pa.Table.from_batches([batch]), ()
+        except (pa.ArrowException, OSError) as reason:
+            raise self._refused(reason) from reason
+        yield _kinds(names, categories).empty_table(), self._torn(rows, len(torn))
+
+    def about(self) -> tuple[int, int]:
+        """Say about how many rows there are, and how many bytes they take in memory."""
+        packed = PACKED if self.path.suffix.lower() in COMPRESSED else 1
+        size = self.path.stat().st_size * packed
+        return size // BYTES_OF_ROW, size + size // 2
 
     def places(self, rows: Sequence[int]) -> list[str]:
         """Say on which line each row starts; rows ascend."""
@@ -106,6 +114,12 @@ class CsvFile:
             if row is None:
                 break
         return lines
+
+    def _torn(self, rows: int, torn: int) -> tuple[Example, ...]:
+        """Give the rows with more or fewer cells; a quote that is left open swallows rows."""
+        if self._lines() > 1 + rows + torn:
+            self._check_quotes()
+        return tuple(self._ragged()) if torn else ()
 
     @cached_property
     def _head(self) -> list[list[str]]:
@@ -199,3 +213,26 @@ class CsvFile:
 
     def _place(self, line: int) -> str:
         return f"{self.label}, line {line}" if self.label else f"line {line}"
+
+
+def _kinds(names: Sequence[str], categories: Sequence[str]) -> pa.Schema:
+    return pa.schema([(name, CATEGORY if name in categories else pa.string()) for name in names])
+
+
+def _options(kinds: pa.Schema, torn: list[int], block: int) -> dict[str, Any]:
+    """Tell Arrow how to read; the numbers of cells of torn rows are appended to `torn`."""
+
+    def skip(row: pa_csv.InvalidRow) -> str:
+        torn.append(row.actual_columns)
+        return "skip"
+
+    return {
+        "read_options": pa_csv.ReadOptions(block_size=block),
+        "parse_options": pa_csv.ParseOptions(newlines_in_values=True, invalid_row_handler=skip),
+        "convert_options": pa_csv.ConvertOptions(
+            include_columns=kinds.names,
+            column_types=kinds,
+            null_values=[""],
+            strings_can_be_null=True,
+        ),
+    }

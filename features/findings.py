@@ -1,7 +1,7 @@
 """What is found against the data contract: where, how many rows, examples and the mend."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 Severity = Literal["error", "warning", "note"]
@@ -83,6 +83,26 @@ def as_rows(findings: Iterable[Finding]) -> list[tuple[str, ...]]:
 def errors_first(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     """Order findings by severity."""
     return tuple(sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity)))
+
+
+def merged(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Add up findings of one kind that were made on shares of the same tables.
+
+    >>> one = Finding("leads", "x", "not_finite", "error", 2, (Example("line 9", "inf"),), "…")
+    >>> merged([one, one])[0].rows
+    4
+    """
+    kinds: dict[tuple[str, ...], list[Finding]] = {}
+    for each in findings:
+        kinds.setdefault((each.table, each.column, each.rule, each.severity), []).append(each)
+    return tuple(
+        replace(
+            same[0],
+            rows=sum(each.rows for each in same),
+            examples=tuple(dict.fromkeys(case for each in same for case in each.examples)),
+        )
+        for same in kinds.values()
+    )
 
 
 class ContractError(ValueError):

@@ -1,6 +1,6 @@
 """A Parquet file as Arrow columns; what they must hold is not here."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +15,7 @@ from features.rules import found
 MAGIC = b"PAR1"
 TEXT_BYTES = 4
 """What a text that is not stored as a code takes at least: its length."""
+ROWS_AT_ONCE, WIDTH_OF_TEXT = 1 << 19, 20
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class ParquetFile:
 
     def has_codes(self, name: str) -> bool:
         """Whether a text is mostly stored as codes: as text it takes more bytes a value."""
-        about, at = pq.read_metadata(self.path), self.schema.names.index(name)
+        about, at = self._metadata, self.schema.names.index(name)
         stored = [about.row_group(group).column(at) for group in range(about.num_row_groups)]
         size = sum(column.total_uncompressed_size for column in stored)
         return size < TEXT_BYTES * sum(column.num_values for column in stored)
@@ -61,12 +62,45 @@ class ParquetFile:
         except (pa.ArrowException, OSError) as reason:
             raise self._refused(reason) from reason
 
+    def batches(
+        self, names: Sequence[str], categories: Sequence[str]
+    ) -> Iterator[tuple[pa.Table, tuple[Example, ...]]]:
+        """Read the same some rows at a time."""
+        try:
+            with pq.ParquetFile(
+                self.path, read_dictionary=list(categories), pre_buffer=False
+            ) as file:
+                for rows in file.iter_batches(ROWS_AT_ONCE, columns=list(names)):
+                    yield pa.Table.from_batches([rows]), ()
+        except (pa.ArrowException, OSError) as reason:
+            raise self._refused(reason) from reason
+
+    def about(self) -> tuple[int, int]:
+        """Say how many rows there are, and about how many bytes they take in memory."""
+        rows = self._metadata.num_rows
+        return rows, rows * sum(map(_width, self.schema.types))
+
     def places(self, rows: Sequence[int]) -> list[str]:
         """Say which rows of the file these are, counted from 1."""
         before = f"{self.label}, " if self.label else ""
         return [f"{before}row {row + 1}" for row in rows]
 
+    @cached_property
+    def _metadata(self) -> pq.FileMetaData:
+        try:
+            return pq.read_metadata(self.path)
+        except (pa.ArrowException, OSError) as reason:
+            raise self._refused(reason) from reason
+
     def _refused(self, reason: Exception) -> ContractError:
         text = shown(reason, LONGEST_REASON)
         finding = found("not_parquet", self.table, path=str(self.path), reason=text)
         return ContractError([finding])
+
+
+def _width(kind: pa.DataType) -> int:
+    """Say about how many bytes a value takes in memory."""
+    try:
+        return max(int(kind.bit_width) // 8, 1)
+    except ValueError:
+        return WIDTH_OF_TEXT

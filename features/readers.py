@@ -13,9 +13,10 @@ from features.attributes import RESERVED
 from features.changes import Timeline, odd_histories, timelines
 from features.checked_table import HAPPENED, Read, Terms, read_table
 from features.contract import CHANGES, EVENTS, LEADS, OUTCOMES, ContractError, Finding, Table
-from features.faults import Fault
+from features.faults import Fault, Int64
 from features.relations import NO_LEAD, Int32
 from features.rules import MAX_REJECTED_SHARE, found
+from features.sources import Place, Source
 from features.timestamps import is_zone
 from features.undated import SPACING_US, dated
 
@@ -40,6 +41,8 @@ class Tables:
         The (first) row of the leads that each event and outcome belongs to, -1 where there is none.
     changes : mapping of attribute name to Timeline
         The attributes whose history is known.
+    lead_rows : int64 or None
+        The row of the source that each lead is; None: the same one.
     """
 
     leads: pa.Table
@@ -50,6 +53,7 @@ class Tables:
     event_segment: Int32
     outcome_segment: Int32
     changes: Mapping[str, Timeline] = field(default_factory=dict)
+    lead_rows: Int64 | None = None
 
     @property
     def usable(self) -> bool:
@@ -58,9 +62,9 @@ class Tables:
 
 
 def read_tables(
-    leads: str | Path,
-    events: str | Path,
-    outcomes: str | Path | None = None,
+    leads: Place,
+    events: Place,
+    outcomes: Place | None = None,
     *,
     columns: Mapping[str, Mapping[str, str]] | None = None,
     timezone: str | None = None,
@@ -72,7 +76,7 @@ def read_tables(
     undated: bool = False,
     order_by: str | None = None,
     attributes_may_lack: bool = False,
-    changes: str | Path | None = None,
+    changes: Place | None = None,
 ) -> Tables:
     """Read and check the tables of a CRM; parameters and result are those of `inspect_tables`.
 
@@ -103,9 +107,9 @@ def read_tables(
 
 
 def inspect_tables(
-    leads: str | Path,
-    events: str | Path,
-    outcomes: str | Path | None = None,
+    leads: Place,
+    events: Place,
+    outcomes: Place | None = None,
     *,
     columns: Mapping[str, Mapping[str, str]] | None = None,
     timezone: str | None = None,
@@ -117,13 +121,13 @@ def inspect_tables(
     undated: bool = False,
     order_by: str | None = None,
     attributes_may_lack: bool = False,
-    changes: str | Path | None = None,
+    changes: Place | None = None,
 ) -> Tables:
     """Read and check the tables of a CRM, and report what is found without raising.
 
     Parameters
     ----------
-    leads, events, outcomes : str or Path
+    leads, events, outcomes : str, Path or Source
         A CSV, a Parquet file, a folder of parts, or a SQL URL with a table (``…#leads``).
     columns : mapping of table name to a mapping of our column names to theirs
     timezone : str, optional
@@ -176,7 +180,9 @@ def inspect_tables(
     }
     for table, _ in sources:
         done = reads[table.name]
-        faults = _across(table, done.table, segments.get(table.name), records, until_us)
+        # of a share without leads the events are of unknown leads; a table without any is an error
+        segment = segments.get(table.name) if records.num_rows or _is_share(leads) else None
+        faults = _across(table, done.table, segment, records, until_us)
         findings += [*done.findings, *(fault.finding(table.name, done.where) for fault in faults)]
     known: Mapping[str, Timeline] = {}
     if changes is not None:
@@ -195,12 +201,13 @@ def inspect_tables(
         segments[EVENTS.name],
         segments.get(OUTCOMES.name, np.empty(0, np.int32)),
         known,
+        reads[LEADS.name].source_rows,
     )
 
 
 def read(
     table: Table,
-    source: str | Path,
+    source: Place,
     *,
     columns: Mapping[str, str] = NO_COLUMNS,
     timezone: str | None = None,
@@ -235,6 +242,10 @@ def _known_zone(timezone: str | None, table: str) -> tuple[str | None, list[Find
     return "UTC", [found("unknown_time_zone", table, timezone=timezone)]
 
 
+def _is_share(place: Place) -> bool:
+    return isinstance(place, Source) and place.is_share
+
+
 def _times(table: Table, values: pa.Table) -> list[str]:
     names = [column.name for column in table.columns if column.kind == "time"]
     return [name for name in names if name in values.column_names]
@@ -260,7 +271,7 @@ def _across(
     table: Table, values: pa.Table, segment: Int32 | None, leads: pa.Table, until_us: int
 ) -> Iterator[Fault]:
     yield from relations.after_until(values, _times(table, values), until_us)
-    if segment is None or not leads.num_rows or "lead_id" not in values.column_names:
+    if segment is None or "lead_id" not in values.column_names:
         return
     if "lead_id" in leads.column_names:
         yield from relations.unknown_leads(values["lead_id"], segment)

@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -61,12 +61,27 @@ def judge(
     table: str, findings: Sequence[Finding], bad: int, rows: int, max_share: float
 ) -> tuple[bool, tuple[Finding, ...]]:
     """Say whether so many of the rows may be set aside; if so, findings about rows are warnings."""
-    share = bad / rows
-    if share <= max_share:
+    more = too_many(table, bad, rows, max_share)
+    if more is None:
         return True, tuple(_set_aside(finding) for finding in findings)
-    told, allowed = f"{share:.2%}", f"{max_share:.2%}"
-    more = found("too_many_rejects", table, rows=bad, share=told, allowed=allowed)
     return False, (*findings, more)
+
+
+def too_many(table: str, bad: int, rows: int, max_share: float) -> Finding | None:
+    """Return the finding where more rows are bad than may be set aside."""
+    share = bad / rows if bad else 0.0
+    if share <= max_share:
+        return None
+    told, allowed = f"{share:.2%}", f"{max_share:.2%}"
+    return found("too_many_rejects", table, rows=bad, share=told, allowed=allowed)
+
+
+def read(path: Path) -> pa.Table:
+    """Read what `write` wrote."""
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        rows = list(csv.reader(file))[1:]
+    columns = list(zip(*rows, strict=True)) or [()] * len(COLUMNS)
+    return pa.table([pa.array(column, pa.string()) for column in columns], names=list(COLUMNS))
 
 
 def write(path: Path, tables: Iterable[pa.Table | None]) -> None:
@@ -82,3 +97,8 @@ def _set_aside(finding: Finding) -> Finding:
     if finding.severity != "error" or not finding.rows:
         return finding
     return replace(finding, severity="warning", mend=f"Set aside. {finding.mend}")
+
+
+def counts(path: Path) -> dict[str, int]:
+    """Count the rows of each table in what `write` wrote."""
+    return dict(Counter(read(path)["table"].to_pylist()))

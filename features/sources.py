@@ -1,6 +1,6 @@
 """Where a table is read from: a file, a folder of parts or a database; checks are not here."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 import pyarrow as pa
 
-from features.arrow_types import CATEGORY, common_type, is_text
+from features.arrow_types import CATEGORY, common_type, is_text, typed
 from features.contract import ContractError, Example, Finding
 from features.csv_file import CsvFile
 from features.faults import Int64
@@ -17,7 +17,7 @@ from features.rules import found
 from features.sql_table import SqlTable
 
 PARQUET = (".parquet", ".pq")
-CSV = (".csv", ".csv.gz")
+CSV = (".csv", ".csv.gz", ".csv.zst")
 
 
 class Part(Protocol):
@@ -35,6 +35,14 @@ class Part(Protocol):
         self, names: Sequence[str], categories: Sequence[str]
     ) -> tuple[pa.Table, tuple[Example, ...]]:
         """Read columns, and the rows that could not be cut into columns."""
+
+    def batches(
+        self, names: Sequence[str], categories: Sequence[str]
+    ) -> Iterator[tuple[pa.Table, tuple[Example, ...]]]:
+        """Read the same some rows at a time."""
+
+    def about(self) -> tuple[int, int]:
+        """Say about how many rows there are, and how many bytes they take in memory."""
 
     def places(self, rows: Sequence[int]) -> list[str]:
         """Say where rows stand; they ascend."""
@@ -83,6 +91,26 @@ class Extract:
     layout: Layout
 
 
+def _as_is(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    return column
+
+
+@dataclass(frozen=True)
+class Form:
+    """How a column is read, as far as only the whole of it tells.
+
+    Attributes
+    ----------
+    whole : bool or None
+        Whether ids are whole numbers; None: the column is whole, and tells it.
+    read : callable
+        Gives an attribute the type that all of its text has.
+    """
+
+    whole: bool | None = None
+    read: Callable[[pa.ChunkedArray], pa.ChunkedArray] = _as_is
+
+
 @dataclass(frozen=True)
 class Source:
     """The parts of a table, all with the same columns.
@@ -96,17 +124,36 @@ class Source:
     kinds : mapping of column name to pa.DataType
         What the column of every part can be read as.
     findings : tuple of Finding
+    forms : mapping of column name to Form, or None
+        Of a share of a table: what only the whole of it tells (see `features.partitions`).
     """
 
     parts: tuple[Part, ...]
     names: tuple[str, ...]
     kinds: Mapping[str, pa.DataType]
     findings: tuple[Finding, ...] = ()
+    forms: Mapping[str, Form] | None = None
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files of the parts; a database has none."""
+        return tuple(part.path for part in self.parts if isinstance(part, ParquetFile | CsvFile))
 
     @property
     def untyped(self) -> bool:
         """Whether all columns come as text."""
         return isinstance(self.parts[0], CsvFile)
+
+    @property
+    def is_share(self) -> bool:
+        """Whether these are only some rows of a table: that there are none says nothing."""
+        return self.forms is not None
+
+    def form(self, name: str) -> Form:
+        """Return how a column is read."""
+        if self.forms is not None:
+            return self.forms.get(name, Form())
+        return Form(read=typed) if self.untyped else Form()
 
     def has_codes(self, name: str) -> bool:
         """Whether a column is stored as a dictionary: read as one, it is far smaller."""
@@ -122,6 +169,19 @@ class Source:
             Layout(self.parts, np.cumsum([0, *(table.num_rows for table in tables)])),
         )
 
+    def batches(
+        self, names: Sequence[str], categories: Sequence[str] = ()
+    ) -> Iterator[tuple[int, pa.Table, tuple[Example, ...]]]:
+        """Read columns some rows at a time: the number of the part, rows, and those torn."""
+        for at, part in enumerate(self.parts):
+            for table, ragged in part.batches(names, categories):
+                yield at, self._alike(table, categories), ragged
+
+    def about(self) -> tuple[int, int]:
+        """Say about how many rows there are, and how many bytes they take in memory."""
+        rows, size = zip(*(part.about() for part in self.parts), strict=True)
+        return sum(rows), sum(size)
+
     def _alike(self, table: pa.Table, categories: Sequence[str]) -> pa.Table:
         if len(self.parts) == 1:
             return table
@@ -132,7 +192,11 @@ class Source:
         return table.cast(pa.schema(list(kinds.items())), safe=False)
 
 
-def locate(table: str, source: str | Path) -> Source:
+Place = str | Path | Source
+"""A CSV, a Parquet file, a folder of parts, a SQL URL with a table, or what was found there."""
+
+
+def locate(table: str, source: Place) -> Source:
     """Find the parts of a table.
 
     Raises
@@ -140,6 +204,8 @@ def locate(table: str, source: str | Path) -> Source:
     ContractError
         If there is nothing to read, or the parts differ.
     """
+    if isinstance(source, Source):
+        return source
     if "://" in str(source):
         parts: tuple[Part, ...] = (SqlTable(table, str(source)),)
         findings: tuple[Finding, ...] = ()

@@ -1,6 +1,6 @@
 """A table of a SQL database as Arrow columns; what they must hold is not here."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +16,7 @@ from features.rules import found
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
-ROWS_AT_ONCE = 50_000
+ROWS_AT_ONCE, BYTES_OF_ROW = 50_000, 100
 CONNECT_SECONDS = 10
 
 
@@ -52,21 +52,42 @@ class SqlTable:
         self, names: Sequence[str], categories: Sequence[str]
     ) -> tuple[pa.Table, tuple[Example, ...]]:
         """Read columns; types that Arrow lacks (UUID, JSON) are read as text."""
-        import sqlalchemy as sa  # noqa: PLC0415
-
         if not names:
             return pa.table({}), ()
+        parts = list(self._arrays(names))
+        columns = zip(*parts, strict=True) if parts else [()] * len(names)
+        return pa.table([_chunked(arrays) for arrays in columns], names=list(names)), ()
+
+    def batches(
+        self, names: Sequence[str], categories: Sequence[str]
+    ) -> Iterator[tuple[pa.Table, tuple[Example, ...]]]:
+        """Read the same some rows at a time."""
+        for arrays in self._arrays(names) if names else ():
+            yield pa.table(arrays, names=list(names)), ()
+
+    def about(self) -> tuple[int, int]:
+        """Say how many rows there are, and about how many bytes they take in memory."""
+        import sqlalchemy as sa  # noqa: PLC0415
+
+        count = sa.select(sa.func.count()).select_from(self._reflected)
+        try:
+            with self._engine.connect() as connection:
+                rows = int(connection.execute(count).scalar_one())
+        except sa.exc.SQLAlchemyError as reason:
+            raise self._refused(reason) from reason
+        return rows, rows * BYTES_OF_ROW
+
+    def _arrays(self, names: Sequence[str]) -> Iterator[list[pa.Array]]:
+        import sqlalchemy as sa  # noqa: PLC0415
+
         query = sa.select(*(_plain(self._reflected.c[name]) for name in names))
         options = {"stream_results": True, "yield_per": ROWS_AT_ONCE}
-        parts = []
         try:
             with self._engine.connect() as connection:
                 for rows in connection.execute(query, execution_options=options).partitions():
-                    parts.append([_array(values) for values in zip(*rows, strict=True)])
+                    yield [_array(values) for values in zip(*rows, strict=True)]
         except sa.exc.SQLAlchemyError as reason:
             raise self._refused(reason) from reason
-        columns = zip(*parts, strict=True) if parts else [()] * len(names)
-        return pa.table([_chunked(arrays) for arrays in columns], names=list(names)), ()
 
     def places(self, rows: Sequence[int]) -> list[str]:
         """Say which rows these are in the order the database gave them, counted from 1."""

@@ -1,7 +1,8 @@
 """Work shared by threads; numpy, Arrow and the kernels let each other run meanwhile."""
 
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 import pyarrow as pa
@@ -28,3 +29,22 @@ def in_threads(work: Callable[[Item], Done], items: Iterable[Item], threads: int
         return [work(item) for item in items]
     with ThreadPoolExecutor(threads) as pool:
         return list(pool.map(work, items))
+
+
+def in_order(work: Callable[[Item], Done], items: Iterable[Item], threads: int) -> Iterator[Done]:
+    """Work on items in threads and give the results in order, never far ahead of the taker.
+
+    >>> list(in_order(abs, iter([-1, 2, -3]), threads=2))
+    [1, 2, 3]
+    """
+    waiting: deque[Future[Done]] = deque()
+    pool = ThreadPoolExecutor(threads)
+    try:
+        for item in items:
+            waiting.append(pool.submit(work, item))
+            if len(waiting) > threads:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)

@@ -24,17 +24,19 @@ class OutputError(OSError):
 
 
 @contextmanager
-def answer_file(path: Path) -> Iterator[Callable[[pa.Table], None]]:
+def answer_file(path: Path, staged: Path) -> Iterator[Callable[[pa.Table], None]]:
     """Open a file for answers, at once, so that one that cannot be written is told before the work.
 
-    Rows go to a temporary file in the same folder. When the block ends well, and its content is on
-    the disk, it takes the name `path`; else it is removed, and what stood at `path` stays.
+    When the block ends well, and the content of the temporary file is on the disk, it takes the
+    name `path`; else it is removed, and what stood at `path` stays.
 
     Parameters
     ----------
     path : Path
         Ends in ``.parquet`` or ``.csv``. A CSV is UTF-8 with a byte-order mark; its times are
         ISO 8601, its reasons JSON.
+    staged : Path
+        The temporary file, on the same disk.
 
     Yields
     ------
@@ -43,23 +45,19 @@ def answer_file(path: Path) -> Iterator[Callable[[pa.Table], None]]:
 
     Raises
     ------
-    UsageError
-        Another ending, or a folder.
     OutputError
         The folder is missing, not writable or full.
     """
-    with _told(path):
-        _check_name(path)
-        staged = path.with_name(f".{path.name}.{os.getpid()}.part")
+    with told(path):
         rows = _Rows(staged, csv=path.suffix.lower() == ".csv")
 
     def write(table: pa.Table) -> None:
-        with _told(path):
+        with told(path):
             rows.write(table)
 
     try:
         yield write
-        with _told(path):
+        with told(path):
             rows.close()
             _sync(staged)
             staged.replace(path)
@@ -101,10 +99,19 @@ class _Rows:
         return pa_csv.CSVWriter(self._sink, schema)
 
 
-def _check_name(path: Path) -> None:
+def check_name(path: Path) -> None:
+    """Refuse a name that cannot be an output.
+
+    Raises
+    ------
+    UsageError
+        Another ending, or a folder.
+    """
     if path.suffix.lower() not in ENDINGS:
         raise UsageError(f"--output {path}: name a file that ends in .parquet or .csv")
-    if path.is_dir():
+    with told(path):
+        is_folder = path.is_dir()
+    if is_folder:
         raise UsageError(
             f"--output {path} is a folder: name a file in it, such as {path / 'scores.parquet'}"
         )
@@ -126,7 +133,8 @@ def _as_json(reasons: list[dict[str, str]]) -> str:
 
 
 @contextmanager
-def _told(path: Path) -> Iterator[None]:
+def told(path: Path) -> Iterator[None]:
+    """Say of an output that cannot be written which it is, why, and what to do."""
     try:
         yield
     except OSError as error:

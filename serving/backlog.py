@@ -1,35 +1,43 @@
 """The backlog: files of many leads through `LeadScorer` in blocks, rows out as rows in."""
 
-from collections import deque
+import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from features.arrow_types import is_text
-from features.attributes import encode
-from features.faults import shown
-from features.findings import EXAMPLES, Example, Finding
-from features.matrix import Leads, unknown_types
-from features.profile import moved, spread
+from features import rejects
+from features.checked_table import Terms
+from features.contract import LEADS
+from features.findings import ContractError, Finding
+from features.partitions import Split
 from features.rules import MAX_REJECTED_SHARE
-from serving.answer_file import answer_file
+from features.sources import Source, locate
+from features.threads import in_order
+from serving import shares, unshared
+from serving.answer_file import answer_file, check_name
 from serving.answers import Answers
 from serving.backlog_rows import Backlog, read_backlog
+from serving.run_folder import MANIFEST, RunFolder, digests, run_folder, unchanged
+from serving.shares import Shares, Told
 from training.scorer import DECISIONS, WHYS, LeadScorer, Scores
 
 ROWS_PER_BLOCK = 32_768
-MOST_NAMES = 20
+MEMORY = 1 << 30
+OWN_BYTES = 350 << 20
+"""What the libraries and a model take."""
+AT_ONCE = 3.0
+"""How many times the bytes of a share are taken while it is scored."""
 
-Progress = Callable[[int], AbstractContextManager[Callable[[int], None]]]
-"""Is told the rows to do; gives a context that is told the rows done."""
-
-Done = TypeVar("Done")
+Progress = Callable[[int, str], AbstractContextManager[Callable[[int], None]]]
+"""Is told the rows to do and what is done; gives a context that is told the rows done."""
 
 
 @dataclass(frozen=True)
@@ -68,9 +76,11 @@ def score_files(
     max_rejected_share: float = MAX_REJECTED_SHARE,
     now_us: int | None = None,
     changes: str | Path | None = None,
+    memory: int = MEMORY,
+    resume: bool = False,
     threads: int = 2,
     rows_per_block: int = ROWS_PER_BLOCK,
-    progress: Progress = lambda rows: nullcontext(lambda done: None),
+    progress: Progress = lambda rows, what: nullcontext(lambda done: None),
 ) -> Summary:
     """Score every row of a leads table, and write one answer a row in the same order.
 
@@ -80,12 +90,17 @@ def score_files(
     leads, events, as_of, timezone, columns, reject_file, max_rejected_share, now_us, changes
         As for ``read_backlog``.
     output : Path
-        Ends in ``.parquet`` or ``.csv``; written whole or not at all.
+        Ends in ``.parquet`` or ``.csv``; written whole or not at all. Beside it stands then what
+        the run read and how many rows it wrote, ``<output>.manifest.json``.
     reasons : bool
         Give reasons for the hand-offs, in `language`.
     language : "en" or "ja"
     capacity : int, optional
         Hand-offs that sales can take of this file; those beyond are nurtured (``over_capacity``).
+    memory : int
+        Bytes that may be taken. Tables that need more go through the disk (see `shares`).
+    resume : bool
+        Take up such a run that was broken off.
     threads, rows_per_block : int
         How the work is cut; the answers don't depend on it.
     progress : Progress, optional
@@ -98,38 +113,264 @@ def score_files(
     ------
     UsageError, OutputError, ContractError
     """
-    with answer_file(output) as write:
-        backlog = read_backlog(
-            leads,
-            events,
-            as_of=as_of,
-            timezone=timezone,
-            columns=columns,
-            reject_file=reject_file,
-            max_rejected_share=max_rejected_share,
-            now_us=now_us,
-            undated=scorer.card.undated,
-            changes=changes,
+    check_name(output)
+    with run_folder(output) as run:
+        if not (resume and run.kept()):
+            run.clear()
+        with answer_file(output, run.path / "answers") as write:
+            written = Written(write)
+            job = Job(
+                scorer,
+                _located({"leads": leads, "events": events, "changes": changes}),
+                as_of,
+                timezone,
+                columns or {},
+                None if reject_file is None else Path(reject_file),
+                max_rejected_share,
+                now_us,
+                language if reasons else None,
+                capacity,
+                threads,
+                rows_per_block,
+                progress,
+            )
+            if job.bytes <= memory - OWN_BYTES:
+                done = job.whole(written)
+            else:
+                done = job.in_shares(run, written, memory, resume=resume)
+        run.beside(output, done.manifest(job, written))
+    return written.summary(done.findings)
+
+
+class Written:
+    """Takes the answers to their file, and counts them."""
+
+    def __init__(self, write: Callable[[pa.Table], None]) -> None:
+        self._write, self.rows, self.scored = write, 0, 0
+        self._decisions: Counter[str] = Counter()
+
+    def __call__(self, table: pa.Table) -> None:
+        """Write some answers."""
+        self._write(table)
+        self.rows += len(table)
+        self.scored += len(table) - table["score"].null_count
+        counted = table["decision"].cast(pa.string()).value_counts()
+        self._decisions.update({each["values"]: each["counts"] for each in counted.to_pylist()})
+
+    @property
+    def decisions(self) -> dict[str, int]:
+        """The rows of each decision."""
+        return {name: self._decisions[name] for name in DECISIONS}
+
+    def summary(self, findings: tuple[Finding, ...]) -> Summary:
+        """Sum up what was written."""
+        handed = self._decisions["hand_off"]
+        return Summary(self.rows, self.scored, handed, self.decisions, findings)
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a job did.
+
+    Attributes
+    ----------
+    findings : tuple of Finding
+    rejected : mapping of table name to int
+        Rows that were set aside.
+    rows_in : int
+        Rows of the leads table.
+    inputs : mapping
+        Of each table its files: name, size and digest.
+    shares, temporary_bytes : int
+        In how many shares the leads were scored, and what those took of the disk.
+    """
+
+    findings: tuple[Finding, ...]
+    rejected: Mapping[str, int]
+    rows_in: int
+    inputs: Mapping[str, Any]
+    shares: int = 1
+    temporary_bytes: int = 0
+
+    def manifest(self, job: "Job", written: Written) -> dict[str, Any]:
+        """Say what was read, with which model, and that no row was lost, as JSON can hold it."""
+        rejected = self.rejected.get(LEADS.name, 0)
+        if written.rows + rejected != self.rows_in:
+            raise RuntimeError(
+                f"{self.rows_in} rows came in, {written.rows} were written and {rejected} set aside"
+            )
+        return {
+            **job.identity,
+            "inputs": self.inputs,
+            "rows_in": self.rows_in,
+            "rows_out": written.rows,
+            "rows_rejected": dict(self.rejected),
+            "scored": written.scored,
+            "decisions": written.decisions,
+            "capacity": job.capacity,
+            "shares": self.shares,
+            "temporary_bytes": self.temporary_bytes,
+        }
+
+
+@dataclass(frozen=True)
+class Job:
+    """A backlog to score, and how.
+
+    Attributes
+    ----------
+    scorer : LeadScorer
+    sources : mapping of table name to Source
+    as_of, timezone, columns, reject_file, max_rejected_share, now_us
+        As for ``read_backlog``.
+    language : str or None
+        Of the reasons; None for none.
+    capacity, threads, rows_per_block, progress
+        As for `score_files`.
+    """
+
+    scorer: LeadScorer
+    sources: Mapping[str, Source]
+    as_of: int | str
+    timezone: str | None
+    columns: Mapping[str, Mapping[str, str]]
+    reject_file: Path | None
+    max_rejected_share: float
+    now_us: int | None
+    language: str | None
+    capacity: int | None
+    threads: int
+    rows_per_block: int
+    progress: Progress
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What a run that is taken up must have been begun with, as JSON can hold it."""
+        return {
+            "model": self.scorer.label,
+            "as_of": self.as_of,
+            "reasons": self.language,
+            "timezone": self.timezone,
+            "columns": {name: dict(renamed) for name, renamed in self.columns.items()},
+            "max_rejected_share": None if self.reject_file is None else self.max_rejected_share,
+        }
+
+    @property
+    def bytes(self) -> int:
+        """About how much memory the whole takes."""
+        return sum(source.about()[1] for source in self.sources.values())
+
+    def whole(self, written: Written) -> Done:
+        """Score everything in memory."""
+        with ThreadPoolExecutor(1) as pool:
+            inputs = pool.submit(digests, self.sources)
+            check = unchanged(self.sources)
+            backlog = self._read(
+                self.sources,
+                reject_file=self.reject_file,
+                max_rejected_share=self.max_rejected_share,
+            )
+            check()
+            self._answer(backlog, written)
+        rejected = {} if self.reject_file is None else rejects.counts(self.reject_file)
+        told = Told.of(self.scorer, backlog, rejected)
+        return Done(
+            self._findings([told], told.findings),
+            rejected,
+            len(backlog) + rejected.get(LEADS.name, 0),
+            inputs.result(),
         )
-        blocks = _blocks(len(backlog), rows_per_block)
-        with progress(len(backlog) * (2 if reasons else 1)) as done:
-            scores, rank = _joined(_scored(scorer, backlog, blocks, threads, done)), None
-            if capacity is not None:
-                scores, rank = scores.within_capacity(backlog.lead_id, capacity)
-            answers = Answers(scorer, backlog, scores, rank, language if reasons else None)
-            for table in _in_order(answers.of, blocks, threads):
-                write(table)
-                if reasons:
-                    done(len(table))
-    counts = np.bincount(scores.decision, minlength=len(DECISIONS)).tolist()
-    decisions = dict(zip(DECISIONS, counts, strict=True))
-    return Summary(
-        rows=len(scores),
-        scored=int(np.isfinite(scores.score).sum()),
-        hand_offs=decisions["hand_off"],
-        decisions=decisions,
-        findings=(*backlog.findings, *unshared(scorer, backlog.leads)),
-    )
+
+    def in_shares(self, run: RunFolder, written: Written, memory: int, *, resume: bool) -> Done:
+        """Score a share of the leads after the other; what is done stays in the run's folder."""
+        kept = shares.taken_up(run, self.sources, self.identity) if resume else None
+        parts = Shares(
+            run,
+            kept or self._split(run, memory),
+            self.scorer,
+            self._read,
+            partial(score_backlog, self.scorer, threads=1, rows_per_block=self.rows_per_block),
+            self.language,
+            rejecting=self.reject_file is not None,
+        )
+        leads = parts.splits[LEADS.name]
+        with self.progress(leads.rows, "scored") as done:
+            told = parts.told(done, self.threads)
+        if self.reject_file is not None:
+            parts.reject(told, self.reject_file, self.max_rejected_share)
+        with self.progress(leads.rows, "written") as done:
+            for table in parts.merged(self.capacity):
+                written(table)
+                done(len(table))
+        rejected = sum((Counter(each.rejected) for each in told), Counter())
+        return Done(
+            self._findings(told, parts.findings(told)),
+            rejected,
+            leads.rows + len(leads.ragged),
+            run.read(MANIFEST)["inputs"],
+            parts.number,
+            run.bytes(),
+        )
+
+    def _split(self, run: RunFolder, memory: int) -> dict[str, Split]:
+        each = max(memory - OWN_BYTES, 1) / self.threads / AT_ONCE
+        number = min(max(math.ceil(self.bytes / each), 2), shares.MOST_SHARES)
+        column = self.as_of if isinstance(self.as_of, str) else None
+        terms = Terms(
+            as_of_column=column, undated=self.scorer.card.undated, attributes_may_lack=True
+        )
+        rows = sum(source.about()[0] for source in self.sources.values())
+        with self.progress(rows, "read") as done:
+            splits = shares.split_tables(
+                self.sources, self.columns, terms, run, shares=number, done=done
+            )
+        shares.keep(run, self.sources, self.identity, splits)
+        return splits
+
+    def _read(self, sources: Mapping[str, Source], **options: Any) -> Backlog:
+        return read_backlog(
+            sources["leads"],
+            sources["events"],
+            changes=sources.get("changes"),
+            as_of=self.as_of,
+            timezone=self.timezone,
+            columns=self.columns,
+            now_us=self.now_us,
+            undated=self.scorer.card.undated,
+            **options,
+        )
+
+    def _answer(self, backlog: Backlog, written: Written) -> None:
+        blocks = _blocks(len(backlog), self.rows_per_block)
+        steps = 1 if self.language is None else 2
+        with self.progress(len(backlog) * steps, "scored") as done:
+            scores = _joined(_scored(self.scorer, backlog, blocks, self.threads, done))
+            rank = None
+            if self.capacity is not None:
+                scores, rank = scores.within_capacity(backlog.lead_id, self.capacity)
+            answers = Answers(self.scorer, backlog, scores, rank, self.language)
+            for table in in_order(answers.of, blocks, self.threads):
+                written(table)
+                done(len(table) if steps > 1 else 0)
+
+    def _findings(self, told: Sequence[Told], findings: Sequence[Finding]) -> tuple[Finding, ...]:
+        types = sum((Counter(each.types) for each in told), Counter())
+        return (*findings, *unshared.of_events(self.scorer, types))
+
+
+def _located(places: Mapping[str, str | Path | None]) -> dict[str, Source]:
+    """Find all tables; raises `ContractError` of all that cannot be found."""
+    found: dict[str, Source] = {}
+    refused: list[Finding] = []
+    for name, place in places.items():
+        if place is not None:
+            try:
+                found[name] = locate(name, place)
+            except ContractError as error:
+                refused += error.findings
+    if refused:
+        raise ContractError(refused)
+    return found
 
 
 def score_backlog(
@@ -142,89 +383,6 @@ def score_backlog(
     """Score every row: what one call of ``LeadScorer.score`` gives, without its whole matrix."""
     blocks = _blocks(len(backlog), rows_per_block)
     return _joined(_scored(scorer, backlog, blocks, threads, lambda done: None))
-
-
-def unshared(scorer: LeadScorer, leads: Leads) -> tuple[Finding, ...]:
-    """Say what the model knows and the tables lack, and what they hold that it does not know."""
-    return (
-        *_missing_attributes(scorer, leads),
-        *_other_kinds(scorer, leads),
-        *_unknown_types(scorer, leads),
-        *_moved(scorer, leads),
-    )
-
-
-def _moved(scorer: LeadScorer, leads: Leads) -> Iterator[Finding]:
-    """Find attributes that look otherwise than on the leads the model learned from."""
-    rows = np.arange(len(leads))
-    few = spread(rows)
-    once = few[np.unique(leads.segment[few], return_index=True)[1]]  # a lead may stand repeatedly
-    known = scorer.spec.attributes
-    return moved(scorer.profiles, known, leads.columns, rows, who="scored", sample=once)
-
-
-def _missing_attributes(scorer: LeadScorer, leads: Leads) -> Iterator[Finding]:
-    missing = [a.name for a in scorer.spec.attributes if a.name not in leads.columns]
-    if missing:
-        yield Finding(
-            "leads",
-            "",
-            "missing_attribute",
-            "warning",
-            0,
-            (),
-            f"The model knows {_listed(missing)}, the table does not: taken as missing for every "
-            "lead. Add the columns, or map them in [columns.leads].",
-        )
-
-
-def _other_kinds(scorer: LeadScorer, leads: Leads) -> Iterator[Finding]:
-    """Find text where the model knows a number or yes/no, as far as it cannot be read as one."""
-    for attribute in scorer.spec.attributes:
-        column = leads.columns.get(attribute.name)
-        if attribute.kind == "category" or not isinstance(column, pa.ChunkedArray):
-            continue
-        if not is_text(column.type):
-            continue
-        lost = np.isnan(encode({attribute.name: column}, [attribute], len(column))[:, 0])
-        texts = column.filter(pa.array(lost)).drop_null()
-        if len(texts):
-            yield Finding(
-                "leads",
-                attribute.name,
-                "other_kind",
-                "warning",
-                len(texts),
-                tuple(Example("", shown(text)) for text in texts[:EXAMPLES].to_pylist()),
-                f"The model knows a {attribute.kind} here: taken as missing. Write it as one.",
-            )
-
-
-def _unknown_types(scorer: LeadScorer, leads: Leads) -> Iterator[Finding]:
-    types = leads.history.types
-    counts = np.bincount(leads.history.type_code, minlength=len(types)).tolist()
-    count_of = dict(zip(types, counts, strict=True))
-    unknown = sorted(unknown_types(scorer.spec, types), key=lambda name: -count_of[name])
-    if unknown:
-        yield Finding(
-            "events",
-            "event_type",
-            "unknown_type",
-            "warning",
-            sum(count_of[name] for name in unknown),
-            tuple(Example(name, _events(count_of[name])) for name in unknown[:MOST_NAMES]),
-            "The model does not know these types: they count as other activity. If they matter, "
-            "train a model on a history that has them.",
-        )
-
-
-def _events(number: int) -> str:
-    return f"{number:,} event{'s' * (number != 1)}"
-
-
-def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:MOST_NAMES])
-    return shown if len(names) <= MOST_NAMES else f"{shown} and {len(names) - MOST_NAMES} more"
 
 
 def _blocks(rows: int, rows_per_block: int) -> list[slice]:
@@ -244,26 +402,9 @@ def _scored(
         block = backlog.block(rows)
         return scorer.score(block.leads, block.as_of_us, suppress=block.suppress)
 
-    for part in _in_order(score, blocks, threads):
+    for part in in_order(score, blocks, threads):
         yield part
         done(len(part))
-
-
-def _in_order(
-    work: Callable[[slice], Done], blocks: Sequence[slice], threads: int
-) -> Iterator[Done]:
-    """Work on blocks in threads and give the results in order, never far ahead of the taker."""
-    waiting: deque[Future[Done]] = deque()
-    pool = ThreadPoolExecutor(threads)
-    try:
-        for block in blocks:
-            waiting.append(pool.submit(work, block))
-            if len(waiting) > threads:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def _joined(scored: Iterator[Scores]) -> Scores:

@@ -14,6 +14,7 @@ from features.matrix import Leads, leads_from_arrow
 from features.readers import read_tables
 from features.relations import rows_of
 from features.rules import MAX_REJECTED_SHARE
+from features.sources import Place
 from serving.suppression import foremost
 
 IDS = ("lead_id", "event_id")
@@ -34,6 +35,8 @@ class Backlog:
         Why a lead is never flagged.
     findings : tuple of Finding
         What the readers found.
+    source_rows : int64 [rows], or None
+        The row of the leads table that each is; None: the same one.
     """
 
     lead_id: pa.ChunkedArray
@@ -41,6 +44,7 @@ class Backlog:
     as_of_us: Int64
     suppress: Sequence[str | None] | None = None
     findings: tuple[Finding, ...] = ()
+    source_rows: Int64 | None = None
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -59,8 +63,8 @@ class Backlog:
 
 
 def read_backlog(
-    leads: str | Path,
-    events: str | Path,
+    leads: Place,
+    events: Place,
     *,
     as_of: int | str,
     timezone: str | None = None,
@@ -69,7 +73,7 @@ def read_backlog(
     max_rejected_share: float = MAX_REJECTED_SHARE,
     now_us: int | None = None,
     undated: bool = False,
-    changes: str | Path | None = None,
+    changes: Place | None = None,
 ) -> Backlog:
     """Read leads and events, and group the events.
 
@@ -106,6 +110,7 @@ def read_backlog(
         changes=changes,
     )
     rows, findings, changes_of = tables.leads, tables.findings, tables.changes
+    source_rows = tables.lead_rows
     history = from_arrow(tables.events, tables.event_segment, len(rows))
     del tables
     lead_id = rows["lead_id"]
@@ -118,7 +123,7 @@ def read_backlog(
     if changes_of:
         then = {name: timeline.at(own, as_of_us) for name, timeline in changes_of.items()}
         found = replace(found, columns={**found.columns, **then}, changes={})
-    return Backlog(lead_id, found, as_of_us, _suppressions(rows), findings)
+    return Backlog(lead_id, found, as_of_us, _suppressions(rows), findings, source_rows)
 
 
 def _suppressions(leads: pa.Table) -> list[str | None] | None:

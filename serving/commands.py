@@ -1,5 +1,6 @@
 """The commands that apply a model: `score` a backlog and `serve` the API."""
 
+import re
 import time
 from dataclasses import asdict
 from functools import partial
@@ -32,6 +33,7 @@ Registry = Annotated[
     str, typer.Option("--registry", envvar="MLFLOW_TRACKING_URI", help="The MLflow registry.")
 ]
 
+LEAST_MEMORY = 1 << 29
 DEFAULT_URI = "sqlite:///mlflow.db"
 
 
@@ -55,6 +57,12 @@ def score(
     capacity: Annotated[
         int | None, typer.Option("--capacity", min=0, help="Hand off only the N best.")
     ] = None,
+    memory: Annotated[
+        str, typer.Option("--memory", help="Larger tables go through the disk, beside the output.")
+    ] = "1G",
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Take up such a run that was broken off.")
+    ] = False,
     timezone: Timezone = None,
     reject_file: RejectFile = None,
     max_rejected_share: RejectShare = MAX_REJECTED_SHARE,
@@ -71,6 +79,7 @@ def score(
     from training.registry import open_model
 
     now_us = time.time_ns() // 1_000
+    size = _bytes(memory)
     _refuse_empty(as_of=as_of, expect_digest=expect_digest)
     moment = moments.parse(as_of, timezone, option="--as-of")
     if moment is not None and moment > now_us:
@@ -94,7 +103,9 @@ def score(
         max_rejected_share=max_rejected_share,
         now_us=now_us,
         changes=changes,
-        progress=partial(terminal.rows_done, what="scored"),
+        memory=size,
+        resume=resume,
+        progress=terminal.rows_done,
     )
     terminal.findings(summary.findings)
     terminal.say(
@@ -127,6 +138,17 @@ def serve(
     _refuse_empty(expect_digest=expect_digest)
     stated = settings.read(host=host, port=port, workers=workers)
     run(partial(open_model, model, expect_digest=expect_digest, uri=registry), stated)
+
+
+def _bytes(text: str) -> int:
+    """Read a size such as 1G, 1.5GB or 800M."""
+    from features.findings import UsageError
+
+    given = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)i?B?", text.strip(), re.IGNORECASE)
+    size = int(float(given[1]) * 1024 ** " KMGT".index(given[2].upper() or " ")) if given else 0
+    if size < LEAST_MEMORY:
+        raise UsageError(f"--memory {text}: give a size of at least 512M, such as 1G or 4G")
+    return size
 
 
 def _refuse_empty(**options: str | None) -> None:

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from features.findings import UsageError
-from serving.answer_file import OutputError, answer_file
+from serving.answer_file import OutputError, answer_file, check_name
 
 TABLE = pa.table(
     {
@@ -33,8 +33,15 @@ def files_of_at_most(size):
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
+@contextmanager
+def opened(path):
+    check_name(path)
+    with answer_file(path, path.with_name(f".{path.name}.part")) as write:
+        yield write
+
+
 def test_parquet_holds_all_tables_in_order_with_plain_types(tmp_path):
-    with answer_file(tmp_path / "scores.parquet") as write:
+    with opened(tmp_path / "scores.parquet") as write:
         write(TABLE)
         write(TABLE.slice(1))
     plain = TABLE.set_column(3, "decision", TABLE["decision"].cast(pa.string()))
@@ -43,7 +50,7 @@ def test_parquet_holds_all_tables_in_order_with_plain_types(tmp_path):
 
 
 def test_a_csv_has_a_mark_a_header_iso_times_and_whole_numbers(tmp_path):
-    with answer_file(tmp_path / "scores.csv") as write:
+    with opened(tmp_path / "scores.csv") as write:
         write(TABLE)
         write(TABLE.slice(0, 0))
     raw = (tmp_path / "scores.csv").read_bytes()
@@ -57,7 +64,7 @@ def test_a_csv_has_a_mark_a_header_iso_times_and_whole_numbers(tmp_path):
 
 @pytest.mark.parametrize("name", ["scores.parquet", "scores.csv"])
 def test_no_rows_make_a_file_of_columns(tmp_path, name):
-    with answer_file(tmp_path / name) as write:
+    with opened(tmp_path / name) as write:
         write(TABLE.slice(0, 0))
     if name.endswith("csv"):
         assert (tmp_path / name).read_text("utf-8-sig").count("\n") == 1
@@ -79,7 +86,7 @@ def test_no_rows_make_a_file_of_columns(tmp_path, name):
 def test_a_file_that_cannot_be_is_refused_before_the_work(tmp_path, name, error, said):
     (tmp_path / "folder.csv").mkdir()
     (tmp_path / "a_file").touch()
-    with pytest.raises(error, match=said), answer_file(tmp_path / name):
+    with pytest.raises(error, match=said), opened(tmp_path / name):
         pytest.fail("the work began")
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["a_file", "folder.csv"]
 
@@ -92,7 +99,7 @@ def test_a_full_disk_leaves_what_was_there_and_nothing_else(tmp_path, name, size
     with (
         files_of_at_most(size),
         pytest.raises(OutputError, match=f"{name} cannot be written .*space left"),
-        answer_file(tmp_path / name) as write,
+        opened(tmp_path / name) as write,
     ):
         write(pa.table({"score": rows}))
         write(pa.table({"score": rows}))
@@ -104,7 +111,7 @@ def test_a_full_disk_leaves_what_was_there_and_nothing_else(tmp_path, name, size
 def test_work_that_fails_leaves_what_was_there_and_its_own_error(tmp_path, error):
     path = tmp_path / "scores.parquet"
     path.write_text("yesterday's")
-    with pytest.raises(error, match="mine"), answer_file(path) as write:
+    with pytest.raises(error, match="mine"), opened(path) as write:
         write(TABLE)
         raise error("mine")
     assert path.read_text() == "yesterday's"
@@ -114,7 +121,7 @@ def test_work_that_fails_leaves_what_was_there_and_its_own_error(tmp_path, error
 def test_the_new_file_replaces_the_old_one_only_at_the_end(tmp_path):
     path = tmp_path / "scores.parquet"
     for rows in (1, 2):
-        with answer_file(path) as write:
+        with opened(path) as write:
             write(TABLE.slice(0, rows))
             assert not path.exists() or pq.read_metadata(path).num_rows == rows - 1
     assert pq.read_metadata(path).num_rows == 2

@@ -313,7 +313,8 @@ def test_progress_counts_every_row_once_and_twice_with_reasons(run):
     seen = []
 
     @contextmanager
-    def progress(rows):
+    def progress(rows, what):
+        assert what == "scored"
         done: list[int] = []
         yield done.append
         seen.append((rows, sum(done)))

@@ -208,7 +208,7 @@ def test_reasons_to_suppress_are_text_or_lists():
 def test_an_attribute_of_a_csv_has_the_type_of_all_its_text(
     texts: list, kind: pa.DataType, values: list
 ):
-    checked = columns.attributes("size", column(texts, pa.string()), untyped=True)
+    checked = columns.attributes("size", column(texts, pa.string()), read=arrow_types.typed)
     assert checked.values is not None
     assert checked.values.type == kind
     assert checked.values.to_pylist() == values
@@ -216,19 +216,21 @@ def test_an_attribute_of_a_csv_has_the_type_of_all_its_text(
 
 @pytest.mark.parametrize("text", ["2026-01-31T00:00:00Z", "2026-01-31"])
 def test_an_attribute_of_times_is_told_from_text(text: str):
-    checked = columns.attributes("since", column([text, None]), untyped=True)
+    checked = columns.attributes("since", column([text, None]), read=arrow_types.typed)
     assert checked.values is not None
     assert pa.types.is_timestamp(checked.values.type)
 
 
 def test_an_attribute_with_a_type_stays_as_it_is():
     given = column(["1", "2"])
-    assert columns.attributes("size", given, untyped=False).values is given
+    assert columns.attributes("size", given, read=lambda given: given).values is given
 
 
 @pytest.mark.parametrize("kind", [pa.float16(), pa.float32(), pa.float64()])
 def test_an_attribute_must_be_finite(kind: pa.DataType):
-    checked = columns.attributes("size", column([1.0, float("inf"), None], kind), untyped=False)
+    checked = columns.attributes(
+        "size", column([1.0, float("inf"), None], kind), read=lambda given: given
+    )
     assert faults(checked) == [("not_finite", [1], ("inf",))]
 
 

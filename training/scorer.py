@@ -25,6 +25,7 @@ from training.forest import ForestError
 from training.handoff import DECISIONS as DECISIONS
 from training.handoff import GRADES as GRADES
 from training.handoff import Rule
+from training.handoff import apply_capacity as apply_capacity
 from training.reasons import Reason
 from training.recipes import Estimator
 from training.scorecard import Scorecard

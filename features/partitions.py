@@ -1,0 +1,322 @@
+"""A table that is too large for the memory, on disk in shares by lead; its checks are not here.
+
+A share holds all rows of its leads and is a source of its own, so that whatever is done with tables
+is done share by share. What only the whole column tells goes with it: whether ids are whole
+numbers, and what the text of a CSV means.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from features.arrow_types import (
+    WHOLE,
+    Meanings,
+    are_whole,
+    as_text,
+    common_type,
+    inner,
+    is_text,
+    read_as,
+)
+from features.checked_table import CATEGORIES, Plan
+from features.contract import ContractError, Example
+from features.faults import Int64
+from features.lookup import hashes
+from features.sources import Form, Layout, Source
+from features.threads import in_order
+
+ROW = "\0row"
+"""The row of the source."""
+PLACE = "row:"
+"""Before it, where a share names one of its rows."""
+COMPRESSION = "lz4"
+THREADS = 2
+
+Done = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class Share:
+    """Some leads' rows of a table, in a file.
+
+    Attributes
+    ----------
+    path : Path
+    ragged : tuple of Example
+        Rows that could not be cut into columns, which belong to no lead.
+    label : str
+    """
+
+    path: Path
+    ragged: tuple[Example, ...] = ()
+    label: str = ""
+
+    @cached_property
+    def schema(self) -> pa.Schema:
+        """The columns and their types."""
+        with pa.OSFile(str(self.path), "rb") as file, pa.ipc.open_stream(file) as stream:
+            return stream.schema
+
+    @cached_property
+    def rows(self) -> Int64:
+        """The row of the source that each row is."""
+        return pa.concat_tables(self._tables([ROW]))[ROW].to_numpy()
+
+    def read(
+        self, names: Sequence[str], categories: Sequence[str]
+    ) -> tuple[pa.Table, tuple[Example, ...]]:
+        """Read columns; `categories` were read as a dictionary when they were split."""
+        tables = self._tables(names)
+        kinds = {name: _common(table[name].type for table in tables) for name in names}
+        schema = pa.schema(list(kinds.items()))
+        return pa.concat_tables(table.cast(schema) for table in tables), self.ragged
+
+    def batches(
+        self, names: Sequence[str], categories: Sequence[str]
+    ) -> Iterator[tuple[pa.Table, tuple[Example, ...]]]:
+        """Read the same some rows at a time."""
+        yield self.read(names, categories)
+
+    def about(self) -> tuple[int, int]:
+        """Say how many rows there are, and about how many bytes they take."""
+        return len(self.rows), self.path.stat().st_size
+
+    def places(self, rows: Sequence[int]) -> list[str]:
+        """Name the rows of the source; `Split.named` says where they stand."""
+        return [f"{PLACE}{row}" for row in self.rows[np.asarray(rows, np.int64)].tolist()]
+
+    def _tables(self, names: Sequence[str]) -> list[pa.Table]:
+        found = []
+        with pa.OSFile(str(self.path), "rb") as file:
+            while file.tell() < file.size():
+                with pa.ipc.open_stream(file) as stream:
+                    found.append(stream.read_all().select(names))
+        return found
+
+
+@dataclass(frozen=True)
+class Split:
+    """A table in shares.
+
+    Attributes
+    ----------
+    origin : Source
+    folder : Path
+        Of the shares.
+    shares : int
+        How many there are.
+    starts : tuple of int
+        The first row of each part of the origin, and the number of all rows.
+    ragged : tuple of Example
+        Rows that could not be cut into columns.
+    wholes, meanings : mapping of column name
+        What only the whole column tells: whether ids are whole numbers, and what text means.
+    """
+
+    origin: Source
+    folder: Path
+    shares: int
+    starts: tuple[int, ...]
+    ragged: tuple[Example, ...]
+    wholes: Mapping[str, bool]
+    meanings: Mapping[str, int | None]
+
+    @property
+    def rows(self) -> int:
+        """How many rows there are, torn ones left out."""
+        return self.starts[-1]
+
+    def share(self, at: int) -> Source:
+        """Give a share; what is to be told of the whole source, the first one tells."""
+        part = Share(_path(self.folder, at), self.ragged if at == 0 else ())
+        kinds = dict(zip(part.schema.names, part.schema.types, strict=True))
+        return Source(
+            (part,),
+            self.origin.names,
+            {**self.origin.kinds, **kinds},
+            self.origin.findings if at == 0 else (),
+            self._forms,
+        )
+
+    @cached_property
+    def _forms(self) -> dict[str, Form]:
+        ids = {name: Form(whole=whole) for name, whole in self.wholes.items()}
+        return ids | {n: Form(read=partial(read_as, found)) for n, found in self.meanings.items()}
+
+    def source_rows(self, at: int, rows: Int64 | None) -> Int64:
+        """Give the rows of the source that rows of a share are; None: all of them."""
+        every = Share(_path(self.folder, at)).rows
+        return every if rows is None else every[rows]
+
+    def named(self, places: Sequence[str]) -> list[str]:
+        """Say where rows stand that shares named; other places stay."""
+        rows = {text: int(text.removeprefix(PLACE)) for text in places if text.startswith(PLACE)}
+        layout = Layout(self.origin.parts, np.array(self.starts))
+        said = dict(zip(rows, layout.places(list(rows.values())), strict=True))
+        return [said.get(text, text) for text in places]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what `from_dict` needs, as JSON can hold it."""
+        ragged = [[case.where, case.value] for case in self.ragged]
+        return {
+            "shares": self.shares,
+            "starts": self.starts,
+            "ragged": ragged,
+            "wholes": self.wholes,
+            "meanings": self.meanings,
+        }
+
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, Any], origin: Source, folder: Path) -> "Split":
+        """Take up a split that was done before."""
+        ragged = tuple(Example(*each) for each in stored["ragged"])
+        return cls(
+            origin,
+            folder,
+            stored["shares"],
+            tuple(stored["starts"]),
+            ragged,
+            stored["wholes"],
+            stored["meanings"],
+        )
+
+
+def split(
+    planned: Plan, origin: Source, folder: Path, shares: int, done: Done = lambda rows: None
+) -> Split:
+    """Write the rows of a table into shares by a hash of their lead's id.
+
+    Parameters
+    ----------
+    planned : Plan
+        What is to be read of it.
+    origin : Source
+    folder : Path
+        Is there, and empty.
+    shares : int
+    done : callable, optional
+        Is told the rows done.
+
+    Raises
+    ------
+    ContractError
+        There is no column of lead ids, or the source cannot be read.
+    OSError
+        The disk is full.
+    """
+    lead = planned.chosen.get("lead_id")
+    if lead is None or as_text(_empty(origin.kinds[lead])) is None:
+        raise ContractError(planned.findings)
+    wholes, rows = _wholes(planned, origin), _Rows(planned, origin)
+
+    def scattered(given: tuple[int, pa.Table]) -> tuple[pa.Table, Int64]:
+        start, table = given
+        table = table.append_column(ROW, pa.array(np.arange(start, start + len(table))))
+        share = _share_of(hashes(as_text(table[lead], whole=wholes[lead])), shares)
+        bounds = np.concatenate([[0], np.cumsum(np.bincount(share, minlength=shares))])
+        order = pa.array(np.argsort(share, kind="stable"))
+        return table.combine_chunks().take(order), bounds
+
+    first = True
+    for table, bounds in in_order(scattered, rows.numbered(), THREADS):
+        for at in range(shares):
+            few = table.slice(bounds[at], bounds[at + 1] - bounds[at])
+            if first or len(few):  # the schema at least
+                _append(_path(folder, at), few)
+        first = False
+        done(len(table))
+    starts, ragged = tuple(rows.starts.tolist()), tuple(rows.ragged)
+    return Split(origin, folder, shares, starts, ragged, wholes, _meanings(planned, origin))
+
+
+class _Rows:
+    """The rows of a source as they are read, where its parts begin, and the rows that are torn."""
+
+    def __init__(self, planned: Plan, origin: Source) -> None:
+        self._origin, self._names = origin, planned.names
+        self._categories = [t for ours, t in planned.chosen.items() if ours in CATEGORIES]
+        self.starts = np.zeros(len(origin.parts) + 1, np.int64)
+        self.ragged: list[Example] = []
+
+    def numbered(self) -> Iterator[tuple[int, pa.Table]]:
+        """Give rows with the number of the first one; at least once."""
+        row = -1
+        for part, table, torn in self._origin.batches(self._names, self._categories):
+            row = max(row, 0)
+            yield row, table
+            row += len(table)
+            self.starts[part + 1 :] = row
+            self.ragged.extend(torn)
+        if row < 0:
+            yield 0, self._origin.read(self._names, self._categories).columns
+
+
+def _path(folder: Path, at: int) -> Path:
+    return folder / f"{at:04d}.arrows"
+
+
+def _append(path: Path, table: pa.Table) -> None:
+    """Append a stream to a file of streams: none stays open, and each has its own dictionaries."""
+    options = pa.ipc.IpcWriteOptions(compression=COMPRESSION)
+    with (
+        pa.OSFile(str(path), "ab") as file,
+        pa.ipc.new_stream(file, table.schema, options=options) as stream,
+    ):
+        stream.write_table(table)
+
+
+def _share_of(hashed: np.typing.NDArray[np.uint64], shares: int) -> np.typing.NDArray[np.uint16]:
+    """Give a share by the upper half of a hash."""
+    upper = hashed >> np.uint64(32)
+    return (upper * np.uint64(shares) >> np.uint64(32)).astype(np.uint16)
+
+
+def _wholes(planned: Plan, origin: Source) -> dict[str, bool]:
+    """Say of each column of text or ids whether it is whole numbers."""
+    return {
+        theirs: _is_whole(origin, theirs)
+        for ours, theirs in planned.chosen.items()
+        if (column := planned.table.column(ours))
+        and column.kind == "text"
+        and as_text(_empty(origin.kinds[theirs])) is not None
+    }
+
+
+def _meanings(planned: Plan, origin: Source) -> dict[str, int | None]:
+    """Find what the text of each attribute means, where all columns come as text."""
+    names = [t for ours, t in planned.chosen.items() if planned.table.column(ours) is None]
+    seen = {name: Meanings() for name in names if origin.untyped}
+    for _, rows, _ in origin.batches(list(seen)) if seen else ():
+        for name, meanings in seen.items():
+            meanings.see(rows[name])
+    return {name: meanings.found for name, meanings in seen.items()}
+
+
+def _is_whole(origin: Source, name: str) -> bool:
+    """Say whether a column is whole numbers; nearly always its first value tells."""
+    for _, rows, _ in origin.batches([name]):
+        present = rows[name].drop_null()
+        if len(present):
+            if pa.types.is_integer(inner(present.type)):
+                return True
+            if is_text(present.type) and not WHOLE.fullmatch(str(present[0].as_py())):
+                return False
+            return are_whole(rows[name] for _, rows, _ in origin.batches([name]))
+    return False
+
+
+def _empty(kind: pa.DataType) -> pa.ChunkedArray:
+    return pa.chunked_array([], kind)
+
+
+def _common(kinds: Iterator[pa.DataType]) -> pa.DataType:
+    found = pa.null()
+    for kind in kinds:
+        found = common_type(found, kind) or pa.string()
+    return found

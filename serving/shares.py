@@ -1,0 +1,366 @@
+"""A backlog larger than the memory: split by lead, scored share by share, merged in order."""
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from features import partitions, rejects
+from features.checked_table import Terms, plan
+from features.contract import CHANGES, EVENTS, LEADS
+from features.findings import EXAMPLES, ContractError, Example, Finding, merged
+from features.history import Int64
+from features.partitions import PLACE, ROW, Split
+from features.sources import Source
+from features.threads import in_order
+from serving import unshared
+from serving.answers import Answers
+from serving.backlog_rows import Backlog
+from serving.run_folder import MANIFEST, RunFolder, digests, refuse_others, unchanged
+from training.scorer import DECISIONS, LeadScorer, Scores, apply_capacity
+
+TABLES = {table.name: table for table in (LEADS, EVENTS, CHANGES)}
+ROWS_PER_BLOCK, LEAST_ROWS = 32_768, 256
+MOST_SHARES = 512
+"""All are open at once when they are merged."""
+
+Scored = Callable[[Backlog], Scores]
+
+
+@dataclass(frozen=True)
+class Told:
+    """What is known of a share beside its answers.
+
+    Attributes
+    ----------
+    findings : tuple of Finding
+    types : mapping of event type to int
+        How many events there are.
+    rejected : mapping of table name to int
+        How many rows were set aside.
+    rows : int
+        Of leads.
+    """
+
+    findings: tuple[Finding, ...]
+    types: Mapping[str, int] = field(default_factory=dict)
+    rejected: Mapping[str, int] = field(default_factory=dict)
+    rows: int = 0
+
+    @classmethod
+    def of(cls, scorer: LeadScorer, backlog: Backlog, rejected: Mapping[str, int]) -> "Told":
+        """Tell of a backlog."""
+        return cls(
+            (*backlog.findings, *unshared.of_records(scorer, backlog.leads)),
+            unshared.counts(backlog.leads.history),
+            rejected,
+            len(backlog),
+        )
+
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, Any]) -> "Told":
+        """Rebuild it from JSON."""
+        findings = tuple(
+            Finding(**each | {"examples": tuple(Example(**case) for case in each["examples"])})
+            for each in stored["findings"]
+        )
+        return cls(**{**stored, "findings": findings})
+
+
+@dataclass(frozen=True)
+class Shares:
+    """A backlog on disk, and how it is scored.
+
+    Attributes
+    ----------
+    run : RunFolder
+    splits : mapping of table name to Split
+    scorer : LeadScorer
+    read : callable
+        Reads a backlog out of sources.
+    score : callable
+        Scores a backlog.
+    language : str or None
+        Of the reasons; None for no such column.
+    rejecting : bool
+        Bad rows are set aside.
+    """
+
+    run: RunFolder
+    splits: Mapping[str, Split]
+    scorer: LeadScorer
+    read: Callable[..., Backlog]
+    score: Scored
+    language: str | None
+    rejecting: bool
+
+    @property
+    def number(self) -> int:
+        """How many shares there are."""
+        return self.splits[LEADS.name].shares
+
+    def told(self, done: Callable[[int], None], threads: int) -> list[Told]:
+        """Score every share that is not done yet.
+
+        Raises
+        ------
+        ContractError
+            Of what is wrong in any share; the shares after the first such one are only read.
+        """
+        broken = threading.Event()
+        found = []
+        for told in in_order(partial(self._share, broken=broken), range(self.number), threads):
+            found.append(told)
+            done(told.rows)
+        if broken.is_set():
+            raise ContractError(self.findings(found))
+        return found
+
+    def _share(self, at: int, broken: threading.Event) -> Told:
+        if self.run.has(_answers(at)):
+            return Told.from_dict(self.run.read(_told(at)))
+        own = {name: split.share(at) for name, split in self.splits.items()}
+        aside = self.run.path / f".{_rejected(at)}"
+        try:
+            backlog = self.read(
+                own, reject_file=aside if self.rejecting else None, max_rejected_share=1.0
+            )
+        except ContractError as error:
+            broken.set()
+            return Told(error.findings)
+        if broken.is_set():
+            return Told(backlog.findings, rows=len(backlog))
+        return self._scored(at, backlog, aside)
+
+    def _scored(self, at: int, backlog: Backlog, aside: Path) -> Told:
+        scores = self.score(backlog)
+        rows = self.splits[LEADS.name].source_rows(at, backlog.source_rows)
+        with self.run.writing(_answers(at)) as path:
+            answers = Answers(self.scorer, backlog, scores, None, self.language)
+            _write(path, answers, rows, max(ROWS_PER_BLOCK // self.number, LEAST_ROWS))
+            told = Told.of(self.scorer, backlog, self._set_aside(at, aside))
+            self.run.write(_told(at), asdict(told))
+        return told
+
+    def _set_aside(self, at: int, aside: Path) -> dict[str, int]:
+        if not self.rejecting:
+            return {}
+        aside.replace(self.run.path / _rejected(at))
+        return rejects.counts(self.run.path / _rejected(at))
+
+    def findings(self, told: list[Told]) -> tuple[Finding, ...]:
+        """Put the findings of all shares together, with where their first rows stand."""
+        every = merged(finding for each in told for finding in each.findings)
+        order = [*self.splits, *{finding.table for finding in every}]
+        return tuple(map(self._placed, sorted(every, key=lambda one: order.index(one.table))))
+
+    def _placed(self, finding: Finding) -> Finding:
+        cases = sorted(finding.examples, key=_row)[:EXAMPLES]
+        if finding.table not in self.splits or not any(c.where.startswith(PLACE) for c in cases):
+            return replace(finding, examples=finding.examples[:EXAMPLES])
+        places = self.splits[finding.table].named([case.where for case in cases])
+        named = (Example(at, case.value) for at, case in zip(places, cases, strict=True))
+        return replace(finding, examples=tuple(named))
+
+    def reject(self, told: list[Told], path: Path, max_share: float) -> None:
+        """Put the rows that were set aside into one file, under where they stand.
+
+        Raises
+        ------
+        ContractError
+            There are more of them than may be.
+        """
+        parts = [rejects.read(self.run.path / _rejected(at)) for at in range(self.number)]
+        every = pa.concat_tables(parts)
+        tables = []
+        for name, split in self.splits.items():
+            own = every.filter(pc.equal(every["table"], name))
+            places = pa.array(split.named(own["where"].to_pylist()), pa.string())
+            tables.append(own.set_column(own.schema.get_field_index("where"), "where", places))
+        rejects.write(path, tables)
+        over = [
+            rejects.too_many(name, bad, split.rows + len(split.ragged), max_share)
+            for name, split in self.splits.items()
+            if (bad := sum(each.rejected.get(name, 0) for each in told))
+        ]
+        if any(over):
+            raise ContractError([*filter(None, over), *self.findings(told)])
+
+    def merged(self, capacity: int | None) -> Iterator[pa.Table]:
+        """Give the answers in the order of the leads table, block by block."""
+        rank = None if capacity is None else self._rank()
+        with ExitStack() as opened:
+            files = [
+                _Answers(opened.enter_context(pa.OSFile(str(self.run.path / _answers(at)), "rb")))
+                for at in range(self.number)
+            ]
+            for start in range(0, max(self.splits[LEADS.name].rows, 1), ROWS_PER_BLOCK):
+                parts = [file.below(start + ROWS_PER_BLOCK) for file in files]
+                block = pa.concat_tables(parts).unify_dictionaries()
+                block = block.take(pc.sort_indices(block[ROW]))
+                row, block = block[ROW].to_numpy(), block.drop_columns([ROW])
+                yield block if rank is None else _within(block, rank[row], capacity or 0)
+
+    def _rank(self) -> Int64:
+        """Rank all rows at once: it takes about 40 bytes a lead."""
+        names = [ROW, "lead_id", "score", "decision"]
+        parts = []
+        for at in range(self.number):
+            with pa.OSFile(str(self.run.path / _answers(at)), "rb") as file:
+                parts.append(pa.ipc.open_file(file).read_all().select(names))
+        every = pa.concat_tables(parts).unify_dictionaries()
+        row = every[ROW].to_numpy()
+        order = pa.array(np.argsort(row))
+        every = every.take(order)
+        score = every["score"].fill_null(np.nan).to_numpy()
+        decision = pc.index_in(every["decision"].cast(pa.string()), pa.array(DECISIONS)).to_numpy()
+        rank = np.zeros(self.splits[LEADS.name].rows, np.int64)
+        rank[np.sort(row)], _ = apply_capacity(
+            score, every["lead_id"], decision.astype(np.uint8), len(score)
+        )
+        return rank
+
+
+class _Answers:
+    """The answers of a share, read on in order."""
+
+    def __init__(self, file: pa.NativeFile) -> None:
+        self._file = pa.ipc.open_file(file)
+        self._next, self._rest = 0, self._file.schema.empty_table()
+
+    def below(self, row: int) -> pa.Table:
+        """Give the next answers whose row is below a number."""
+        parts = [self._rest]
+        while self._next < self._file.num_record_batches and _last(parts[-1]) < row:
+            parts.append(pa.Table.from_batches([self._file.get_batch(self._next)]))
+            self._next += 1
+        table = pa.concat_tables(parts)
+        few = int(np.searchsorted(table[ROW].to_numpy(), row))
+        self._rest = table.slice(few)
+        return table.slice(0, few)
+
+
+def split_tables(
+    sources: Mapping[str, Source],
+    columns: Mapping[str, Mapping[str, str]],
+    terms: Terms,
+    run: RunFolder,
+    *,
+    shares: int,
+    done: Callable[[int], None],
+) -> dict[str, Split]:
+    """Write every table into so many shares.
+
+    Raises
+    ------
+    ContractError, UsageError
+        A table cannot be read, or changed while it was.
+    """
+    check = unchanged(sources)
+    found = {}
+    for name, source in sources.items():
+        folder = run.path / name
+        folder.mkdir()
+        planned = plan(TABLES[name], source, columns.get(name, {}), terms)
+        found[name] = partitions.split(planned, source, folder, shares, done)
+    check()
+    return found
+
+
+def taken_up(
+    run: RunFolder, sources: Mapping[str, Source], identity: Mapping[str, Any]
+) -> dict[str, Split] | None:
+    """Take up the run that was broken off, where there is one.
+
+    Raises
+    ------
+    UsageError
+        It was begun on other tables, with another model or other options.
+    """
+    kept = run.kept()
+    if kept is None:
+        return None
+    refuse_others(kept, identity)
+    refuse_others(kept["inputs"], digests(sources))
+    return {
+        name: Split.from_dict(kept["splits"][name], source, run.path / name)
+        for name, source in sources.items()
+    }
+
+
+def keep(
+    run: RunFolder,
+    sources: Mapping[str, Source],
+    identity: Mapping[str, Any],
+    splits: Mapping[str, Split],
+) -> None:
+    """Note what a run was begun on: from here on it can be taken up."""
+    noted = {
+        **identity,
+        "inputs": digests(sources),
+        "splits": {name: split.to_dict() for name, split in splits.items()},
+    }
+    run.write(MANIFEST, noted)
+
+
+def _write(path: Path, answers: Answers, rows: Int64, rows_at_once: int) -> None:
+    """Write a share's answers with their rows, a few at a time, so that they are read so."""
+    starts = range(0, max(len(rows), 1), ROWS_PER_BLOCK)
+    blocks = [slice(start, min(start + ROWS_PER_BLOCK, len(rows))) for start in starts]
+    tables = (answers.of(block).append_column(ROW, pa.array(rows[block])) for block in blocks)
+    first = next(tables)
+    options = pa.ipc.IpcWriteOptions(compression=partitions.COMPRESSION)
+    with (
+        pa.OSFile(str(path), "wb") as file,
+        pa.ipc.new_file(file, first.schema, options=options) as writer,
+    ):
+        for table in chain([first], tables):
+            writer.write_table(table, max_chunksize=rows_at_once)
+
+
+def _within(block: pa.Table, rank: Int64, capacity: int) -> pa.Table:
+    """Nurture the hand-offs beyond the capacity, and put the ranks in."""
+    decision = block["decision"].cast(pa.string())
+    over = pc.and_(pc.equal(decision, "hand_off"), pa.chunked_array([rank > capacity]))
+    changed = {
+        "decision": pc.if_else(over, "nurture", decision),
+        "why": pc.if_else(over, "over_capacity", block["why"].cast(pa.string())),
+    }
+    if "reasons" in block.column_names:
+        reasons = block["reasons"]
+        changed["reasons"] = pc.if_else(over, pa.scalar(None, reasons.type), reasons)
+    columns = {}
+    for name in block.column_names:
+        columns[name] = changed.get(name, block[name])
+        if name == "why":
+            columns["rank"] = pa.array(rank, mask=rank == 0)
+    return pa.table(columns)
+
+
+def _last(table: pa.Table) -> int:
+    return int(table[ROW][-1].as_py()) if len(table) else -1
+
+
+def _row(case: Example) -> int:
+    text = case.where.removeprefix(PLACE)
+    return int(text) if case.where.startswith(PLACE) else -1
+
+
+def _answers(at: int) -> str:
+    return f"{at:04d}.arrow"
+
+
+def _told(at: int) -> str:
+    return f"{at:04d}.json"
+
+
+def _rejected(at: int) -> str:
+    return f"{at:04d}.csv"
