@@ -164,7 +164,9 @@ def read_table(table: Table, source: Place, renamed: Mapping[str, str], terms: T
     done = in_threads(check, chosen, threads_for(extract.columns.num_rows))
     checked = dict(zip(chosen, done, strict=True))
     values = pa.table({n: c.values for n, c in checked.items() if c.values is not None})
-    between, repeats = _between_rows(table, values, repeated=terms.as_of_column is not None)
+    between, repeats = _between_rows(
+        table, values, located.conflicting, repeated=terms.as_of_column is not None
+    )
     faults = [fault for column in checked.values() for fault in column.faults] + between
     findings += located.findings
     findings += _about_rows(table.name, extract, located)
@@ -219,7 +221,9 @@ def _repeats(table: Table, name: str) -> bool:
     return table.name in {EVENTS.name, CHANGES.name} and name == "lead_id"
 
 
-def _between_rows(table: Table, values: pa.Table, *, repeated: bool) -> tuple[list[Fault], Int64]:
+def _between_rows(
+    table: Table, values: pa.Table, conflicting: Int64, *, repeated: bool
+) -> tuple[list[Fault], Int64]:
     """Check rows against each other: faults, and rows that only repeat another one."""
     given = set(values.column_names)
     faults, repeats = list(relations.recorded_early(HAPPENED[table.name], values)), NO_ROWS
@@ -227,7 +231,7 @@ def _between_rows(table: Table, values: pa.Table, *, repeated: bool) -> tuple[li
     if table.name == "leads" and "lead_id" in given and not repeated:
         more = list(relations.repeated_leads(values))
     elif table.name == "events" and "event_id" in given:
-        more, repeats = relations.repeated_events(values)
+        more, repeats = relations.repeated_events(values, conflicting)
     elif table.name == "outcomes" and {"lead_id", "closed_at", "outcome"} <= given:
         more, repeats = relations.repeated_outcomes(values)
     return faults + more, repeats

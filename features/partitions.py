@@ -9,11 +9,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
+from features import columns as checks
+from features import shared_ids
 from features.arrow_types import (
     WHOLE,
     Meanings,
@@ -26,8 +28,9 @@ from features.arrow_types import (
 )
 from features.checked_table import CATEGORIES, Plan
 from features.contract import ContractError, Example
-from features.faults import Int64
+from features.faults import NO_ROWS, Int64
 from features.lookup import hashes
+from features.shared_ids import Hashes
 from features.sources import Form, Layout, Source
 from features.threads import in_order
 
@@ -35,6 +38,8 @@ ROW = "\0row"
 """The row of the source."""
 PLACE = "row:"
 """Before it, where a share names one of its rows."""
+ROWS_AT_ONCE = 1 << 18
+"""So many are read and put into order together."""
 COMPRESSION = "lz4"
 THREADS = 2
 
@@ -72,10 +77,7 @@ class Share:
         self, names: Sequence[str], categories: Sequence[str]
     ) -> tuple[pa.Table, tuple[Example, ...]]:
         """Read columns; `categories` were read as a dictionary when they were split."""
-        tables = self._tables(names)
-        kinds = {name: _common(table[name].type for table in tables) for name in names}
-        schema = pa.schema(list(kinds.items()))
-        return pa.concat_tables(table.cast(schema) for table in tables), self.ragged
+        return _joined(self._tables(names)), self.ragged
 
     def batches(
         self, names: Sequence[str], categories: Sequence[str]
@@ -117,6 +119,8 @@ class Split:
         Rows that could not be cut into columns.
     wholes, meanings : mapping of column name
         What only the whole column tells: whether ids are whole numbers, and what text means.
+    conflicting : tuple of int
+        Rows in ascending order whose id stands for another lead's event before.
     """
 
     origin: Source
@@ -126,6 +130,7 @@ class Split:
     ragged: tuple[Example, ...]
     wholes: Mapping[str, bool]
     meanings: Mapping[str, int | None]
+    conflicting: tuple[int, ...] = ()
 
     @property
     def rows(self) -> int:
@@ -142,6 +147,7 @@ class Split:
             {**self.origin.kinds, **kinds},
             self.origin.findings if at == 0 else (),
             self._forms,
+            np.flatnonzero(np.isin(part.rows, self.conflicting)) if self.conflicting else NO_ROWS,
         )
 
     @cached_property
@@ -170,6 +176,7 @@ class Split:
             "ragged": ragged,
             "wholes": self.wholes,
             "meanings": self.meanings,
+            "conflicting": self.conflicting,
         }
 
     @classmethod
@@ -184,6 +191,7 @@ class Split:
             ragged,
             stored["wholes"],
             stored["meanings"],
+            tuple(stored["conflicting"]),
         )
 
 
@@ -214,25 +222,90 @@ def split(
     if lead is None or as_text(_empty(origin.kinds[lead])) is None:
         raise ContractError(planned.findings)
     wholes, rows = _wholes(planned, origin), _Rows(planned, origin)
-
-    def scattered(given: tuple[int, pa.Table]) -> tuple[pa.Table, Int64]:
-        start, table = given
-        table = table.append_column(ROW, pa.array(np.arange(start, start + len(table))))
-        share = _share_of(hashes(as_text(table[lead], whole=wholes[lead])), shares)
-        bounds = np.concatenate([[0], np.cumsum(np.bincount(share, minlength=shares))])
-        order = pa.array(np.argsort(share, kind="stable"))
-        return table.combine_chunks().take(order), bounds
-
+    scatter = _Scatter(lead, _event(planned, wholes), wholes, shares)
     first = True
-    for table, bounds in in_order(scattered, rows.numbered(), THREADS):
-        for at in range(shares):
-            few = table.slice(bounds[at], bounds[at + 1] - bounds[at])
+    for scattered in in_order(scatter.order, rows.numbered(), THREADS):
+        for at, few in enumerate(scattered.shares()):
             if first or len(few):  # the schema at least
                 _append(_path(folder, at), few)
+        if scattered.ids is not None:
+            shared_ids.note(folder, shares, scattered.ids, scattered.leads)
         first = False
-        done(len(table))
-    starts, ragged = tuple(rows.starts.tolist()), tuple(rows.ragged)
-    return Split(origin, folder, shares, starts, ragged, wholes, _meanings(planned, origin))
+        done(len(scattered.table))
+    return Split(
+        origin,
+        folder,
+        shares,
+        tuple(rows.starts.tolist()),
+        tuple(rows.ragged),
+        wholes,
+        _meanings(planned, origin),
+        tuple(scatter.conflicting(folder).tolist()),
+    )
+
+
+def _event(planned: Plan, wholes: Mapping[str, bool]) -> str | None:
+    name = planned.chosen.get("event_id")
+    return name if name in wholes else None
+
+
+class _Scattered(NamedTuple):
+    """Some rows in order of their shares, where each share ends, and the hashes of their ids."""
+
+    table: pa.Table
+    ends: Int64
+    ids: Hashes | None
+    leads: Hashes
+
+    def shares(self) -> Iterator[pa.Table]:
+        """Give the rows of each share."""
+        for start, end in zip([0, *self.ends[:-1]], self.ends, strict=True):
+            yield self.table.slice(start, end - start)
+
+
+class _Scatter(NamedTuple):
+    """Orders rows by the share of their lead."""
+
+    lead: str
+    event: str | None
+    wholes: Mapping[str, bool]
+    number: int
+
+    def order(self, given: tuple[int, pa.Table]) -> _Scattered:
+        """Order numbered rows."""
+        start, table = given
+        table = table.append_column(ROW, pa.array(np.arange(start, start + len(table))))
+        leads = hashes(self._ids(table, self.lead))
+        share = _share_of(leads, self.number)
+        order = pa.array(np.argsort(share, kind="stable"))
+        return _Scattered(
+            table.unify_dictionaries().combine_chunks().take(order),
+            np.cumsum(np.bincount(share, minlength=self.number)),
+            None if self.event is None else hashes(self._ids(table, self.event)),
+            leads,
+        )
+
+    def conflicting(self, folder: Path) -> Int64:
+        """Give the rows of events whose id stands for another lead's event before."""
+        suspects = shared_ids.suspects(folder, self.number)
+        if self.event is None or not len(suspects):
+            return NO_ROWS
+        shares = (Share(_path(folder, at)) for at in range(self.number))
+        return shared_ids.conflicting(
+            self._suspected(share, self.event, suspects) for share in shares
+        )
+
+    def _suspected(
+        self, share: Share, event: str, suspects: Hashes
+    ) -> tuple[Int64, pa.Array, pa.Array]:
+        table, _ = share.read([event, self.lead], ())
+        ids = self._ids(table, event)
+        few = np.flatnonzero(np.isin(hashes(ids) & ~shared_ids.LEAD, suspects))
+        leads = self._ids(table, self.lead).take(pa.array(few)).combine_chunks()
+        return share.rows[few], ids.take(pa.array(few)).combine_chunks(), leads
+
+    def _ids(self, table: pa.Table, name: str) -> pa.ChunkedArray:
+        return checks.ids(name, table[name], required=False, whole=self.wholes[name]).values
 
 
 class _Rows:
@@ -246,14 +319,19 @@ class _Rows:
 
     def numbered(self) -> Iterator[tuple[int, pa.Table]]:
         """Give rows with the number of the first one; at least once."""
-        row = -1
+        read = row = 0
+        waiting: list[pa.Table] = []
         for part, table, torn in self._origin.batches(self._names, self._categories):
-            row = max(row, 0)
-            yield row, table
-            row += len(table)
-            self.starts[part + 1 :] = row
+            read += len(table)
+            self.starts[part + 1 :] = read
             self.ragged.extend(torn)
-        if row < 0:
+            waiting.append(table)
+            if read - row >= ROWS_AT_ONCE:
+                yield row, _joined(waiting)
+                row, waiting = read, []
+        if waiting:
+            yield row, _joined(waiting)
+        elif not read:
             yield 0, self._origin.read(self._names, self._categories).columns
 
 
@@ -313,6 +391,13 @@ def _is_whole(origin: Source, name: str) -> bool:
 
 def _empty(kind: pa.DataType) -> pa.ChunkedArray:
     return pa.chunked_array([], kind)
+
+
+def _joined(tables: Sequence[pa.Table]) -> pa.Table:
+    """Put tables one after the other; of a database's their types may differ."""
+    names = tables[0].column_names
+    kinds = [(name, _common(table[name].type for table in tables)) for name in names]
+    return pa.concat_tables(table.cast(pa.schema(kinds)) for table in tables)
 
 
 def _common(kinds: Iterator[pa.DataType]) -> pa.DataType:

@@ -30,15 +30,18 @@ def repeated_leads(leads: pa.Table) -> Iterator[Fault]:
     yield fault("repeated_lead", "lead_id", repeated, lead_id)
 
 
-def repeated_events(events: pa.Table) -> tuple[list[Fault], Int64]:
-    """Find events whose id stood there before: faults, and the rows that say the same again."""
+def repeated_events(events: pa.Table, elsewhere: Int64 = NO_ROWS) -> tuple[list[Fault], Int64]:
+    """Find events whose id stood there before: faults, and the rows that say the same again.
+
+    `elsewhere` are rows whose id is known to stand for an event that is not in this table.
+    """
     if "event_id" not in events.column_names:
         return [], NO_ROWS
     rows = _of_repeated(events["event_id"])
     some = events.take(pa.array(rows))
     first = rows[_first(some, ["event_id"])]
     same = rows[_first(some, events.column_names)]
-    conflicting = rows[(same == rows) & (first != rows)]
+    conflicting = np.union1d(rows[(same == rows) & (first != rows)], elsewhere)
     repeated = rows[same != rows]
     faults = [
         fault(rule, "event_id", at, events["event_id"])

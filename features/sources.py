@@ -1,7 +1,7 @@
 """Where a table is read from: a file, a folder of parts or a database; checks are not here."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -11,7 +11,7 @@ import pyarrow as pa
 from features.arrow_types import CATEGORY, common_type, is_text, typed
 from features.contract import ContractError, Example, Finding
 from features.csv_file import CsvFile
-from features.faults import Int64
+from features.faults import NO_ROWS, Int64
 from features.parquet_file import MAGIC, ParquetFile
 from features.rules import found
 from features.sql_table import SqlTable
@@ -126,6 +126,8 @@ class Source:
     findings : tuple of Finding
     forms : mapping of column name to Form, or None
         Of a share of a table: what only the whole of it tells (see `features.partitions`).
+    conflicting : int64
+        Rows of such a share whose id stands for an event of another one.
     """
 
     parts: tuple[Part, ...]
@@ -133,6 +135,7 @@ class Source:
     kinds: Mapping[str, pa.DataType]
     findings: tuple[Finding, ...] = ()
     forms: Mapping[str, Form] | None = None
+    conflicting: Int64 = field(default_factory=lambda: NO_ROWS)
 
     @property
     def files(self) -> tuple[Path, ...]:

@@ -95,7 +95,7 @@ def run_folder(output: Path) -> Iterator[RunFolder]:
     try:
         try:
             yield RunFolder(folder)
-        except (ContractError, UsageError):
+        except ContractError:
             raise
         except BaseException as error:
             resumable = (folder / MANIFEST).exists()

@@ -1,6 +1,10 @@
 """A backlog through the disk: the very answers of one in memory, whatever becomes of the run."""
 
 import json
+import random
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,14 +14,21 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 import pytest
 
-from features.findings import ContractError
+from features import partitions
+from features.findings import ContractError, UsageError
 from features.history import DAY_US
+from serving import backlog
+from serving.answer_file import OutputError
 from serving.backlog import OWN_BYTES, score_files
+from serving.run_folder import run_folder
+from serving.shares import Shares
 from tests.factories import TIME
 from tests.scorers import AS_OF_US, EPOCH_US, small_scorer
+from tests.test_answer_file import files_of_at_most
 from training.handoff import best_fifth_rule
 
 ROWS = 300
+NAMES = ("leads", "events")
 PLENTY = 1 << 40
 LITTLE = OWN_BYTES + 60_000
 """So that the tables below go through some shares."""
@@ -58,17 +69,21 @@ def tables():
     return leads, events
 
 
+@pytest.fixture(autouse=True)
+def few_rows_at_once(monkeypatch):
+    """Let shares be written in many parts."""
+    monkeypatch.setattr(partitions, "ROWS_AT_ONCE", 250)
+
+
 @pytest.fixture
 def run(scorer, tmp_path):
     """Score tables in memory or through the disk; gives the answers and the summary."""
 
     def score(leads, events, *, memory=LITTLE, kind="parquet", output="scores.parquet", **options):
-        paths = [
-            write(tmp_path / f"{name}.{kind}", table)
-            for name, table in (("leads", leads), ("events", events))
-        ]
+        first = write(tmp_path / f"leads.{kind}", leads)
+        second = write(tmp_path / f"events.{kind}", events)
         options = {"as_of": AS_OF_US} | options
-        summary = score_files(scorer, *paths, tmp_path / output, memory=memory, **options)
+        summary = score_files(scorer, first, second, tmp_path / output, memory=memory, **options)
         return pq.read_table(tmp_path / output), summary
 
     return score
@@ -210,3 +225,178 @@ def test_rows_torn_in_a_csv_are_named_once(run, tables, tmp_path):
     assert [(one.rule, one.rows) for one in found[1] if one.severity == "error"] == [
         ("ragged_row", 1)
     ]
+
+
+def test_an_id_that_stands_for_events_of_several_leads_is_found_on_disk(run, tables, tmp_path):
+    leads, events = tables
+    values, ids = events["event_id"].to_pylist(), events["lead_id"].to_pylist()
+    for row in (30, 31, 700, 701, 1500, 2000):  # of several leads; the first of them stays
+        values[row] = "again"
+    values[701], ids[701] = values[700], ids[700]
+    values[50] = values[60] = ""
+    events = events.set_column(1, "event_id", pa.array(values))
+    events = events.set_column(0, "lead_id", pa.array(ids))
+    found = []
+    for memory in (PLENTY, LITTLE):
+        with pytest.raises(ContractError) as error:
+            run(leads, events, memory=memory)
+        found.append(next(one for one in error.value.findings if one.rule == "conflicting_event"))
+    assert found[0] == found[1]
+    assert found[1].rows == 5
+    same(run, leads, events, reject_file=tmp_path / "aside.csv", max_rejected_share=0.1)
+
+
+def again(scorer, folder, **options):
+    """Score the tables that stand in a folder through the disk."""
+    score_files(
+        scorer,
+        folder / "leads.parquet",
+        folder / "events.parquet",
+        folder / "scores.parquet",
+        as_of=AS_OF_US,
+        memory=LITTLE,
+        **options,
+    )
+
+
+def no_more_after(monkeypatch, calls):
+    """Let a run be broken off, as by ctrl-c, when so many shares are scored."""
+    asked = []
+    score = backlog.score_backlog
+
+    def scored(*given, **options):
+        asked.append(1)
+        if len(asked) > calls:
+            raise KeyboardInterrupt
+        return score(*given, **options)
+
+    monkeypatch.setattr(backlog, "score_backlog", scored)
+    return asked
+
+
+@pytest.mark.parametrize("done", [0, 3])
+def test_a_run_that_was_broken_off_is_taken_up_where_it_stood(
+    run, tables, tmp_path, monkeypatch, done
+):
+    expected, whole = run(*tables, memory=PLENTY, reasons=True)
+    (tmp_path / "scores.parquet").unlink()
+    with monkeypatch.context() as patch:
+        no_more_after(patch, done)
+        with pytest.raises(KeyboardInterrupt):
+            run(*tables, reasons=True, threads=1)
+    assert not (tmp_path / "scores.parquet").exists()
+    asked = no_more_after(monkeypatch, 10**6)
+    table, summary = run(*tables, reasons=True, resume=True)
+    assert table.equals(expected)
+    assert set(summary.findings) == set(whole.findings)
+    assert len(asked) == manifest(tmp_path)["shares"] - done
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_without_being_told_to_a_run_starts_anew(run, tables, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        no_more_after(patch, 2)
+        with pytest.raises(KeyboardInterrupt):
+            run(*tables, threads=1)
+    asked = no_more_after(monkeypatch, 10**6)
+    same(run, *tables)
+    assert len(asked) == manifest(tmp_path)["shares"]
+
+
+def test_a_run_is_not_taken_up_on_other_tables_with_another_model_or_moment(
+    run, tables, tmp_path, monkeypatch, scorer
+):
+    leads, events = tables
+    with monkeypatch.context() as patch:
+        no_more_after(patch, 2)
+        with pytest.raises(KeyboardInterrupt):
+            run(leads, events, threads=1)
+    with pytest.raises(UsageError, match=r"--resume: leads is not what .*leads\.parquet"):
+        run(leads.slice(1), events, resume=True)
+    with pytest.raises(UsageError, match=r"--resume: as_of is not what .*then .*, now"):
+        run(leads, events, resume=True, as_of=AS_OF_US + 1)
+    other = replace(scorer, version="2")
+    for name, table in (("leads", leads), ("events", events)):
+        write(tmp_path / f"{name}.parquet", table)
+    with pytest.raises(UsageError, match=r"--resume: model is not what .*leadqual/2 sha256"):
+        again(other, tmp_path, resume=True)
+    run(leads, events, resume=True)
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_two_runs_into_one_output_are_refused(run, tables, tmp_path):
+    with run_folder(tmp_path / "scores.parquet"), pytest.raises(UsageError, match="another run"):
+        run(*tables)
+    same(run, *tables)
+
+
+def test_a_table_that_changes_while_it_is_read_is_told(run, tables, tmp_path, monkeypatch):
+    def split(*given, **options):
+        write(tmp_path / "events.parquet", tables[1].slice(0, 5))
+        return divided(*given, **options)
+
+    divided = partitions.split
+    monkeypatch.setattr(partitions, "split", split)
+    with pytest.raises(UsageError, match=r"events\.parquet changed while it was read"):
+        run(*tables)
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_disk_that_is_full_at_once_leaves_nothing(run, tables, tmp_path, scorer):
+    run(*tables, memory=PLENTY)
+    before = (tmp_path / "scores.parquet").read_bytes()
+    with files_of_at_most(4_000), pytest.raises(OutputError, match=r"make room, and run again$"):
+        again(scorer, tmp_path)
+    assert (tmp_path / "scores.parquet").read_bytes() == before
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_disk_that_is_full_later_says_how_to_go_on(run, tables, tmp_path, scorer, monkeypatch):
+    expected, _ = run(*tables, memory=PLENTY)
+    merged = Shares.merged
+
+    def full(self, capacity):
+        with files_of_at_most(900):
+            yield from merged(self, capacity)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Shares, "merged", full)
+        with pytest.raises(OutputError, match=r"run again with --resume, which .*scores\.parquet"):
+            again(scorer, tmp_path)
+    again(scorer, tmp_path, resume=True)
+    assert pq.read_table(tmp_path / "scores.parquet").equals(expected)
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_killed_at_any_moment_it_goes_on_to_the_same_answers(tables, tmp_path, scorer):
+    """Ten times, at moments drawn from the time an undisturbed run takes."""
+    scorer.save(tmp_path / "model")
+    paths = [write(tmp_path / f"{n}.parquet", t) for n, t in zip(NAMES, tables, strict=True)]
+    started = time.monotonic()
+    code = scored_elsewhere(tmp_path, paths, "calm.parquet")
+    usual = time.monotonic() - started
+    assert code == 0
+    rng, killed = random.Random(8), 0
+    for _ in range(10):
+        killed += scored_elsewhere(tmp_path, paths, "out.parquet", rng.uniform(0.4, 1) * usual) != 0
+    assert killed
+    assert scored_elsewhere(tmp_path, paths, "out.parquet") == 0
+    assert pq.read_table(tmp_path / "out.parquet").equals(pq.read_table(tmp_path / "calm.parquet"))
+    assert not list(tmp_path.glob(".*"))
+
+
+def scored_elsewhere(folder, paths, output, seconds=None):
+    """Score in a process of its own, which is killed after so many seconds; give its exit code."""
+    call = (
+        "from pathlib import Path; from serving.backlog import score_files\n"
+        "from training.scorer import LeadScorer\n"
+        f"scorer = LeadScorer.load(Path({str(folder / 'model')!r}))\n"
+        f"score_files(scorer, *{[str(path) for path in paths]!r}, Path({str(folder / output)!r}), "
+        f"as_of={AS_OF_US}, memory={LITTLE}, reasons=True, resume=True)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", call])
+    try:
+        return process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return process.wait(30)
