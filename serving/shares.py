@@ -2,14 +2,12 @@
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -21,11 +19,11 @@ from features.history import Int64
 from features.partitions import PLACE, ROW, Split
 from features.sources import Source
 from features.threads import in_order
-from serving import unshared
+from serving import merge, unshared
 from serving.answers import Answers
 from serving.backlog_rows import Backlog
 from serving.run_folder import MANIFEST, RunFolder, digests, refuse_others, unchanged
-from training.scorer import DECISIONS, LeadScorer, Scores, apply_capacity
+from training.scorer import LeadScorer, Scores
 
 TABLES = {table.name: table for table in (LEADS, EVENTS, CHANGES)}
 ROWS_PER_BLOCK, LEAST_ROWS = 32_768, 256
@@ -196,56 +194,8 @@ class Shares:
 
     def merged(self, capacity: int | None) -> Iterator[pa.Table]:
         """Give the answers in the order of the leads table, block by block."""
-        rank = None if capacity is None else self._rank()
-        with ExitStack() as opened:
-            files = [
-                _Answers(opened.enter_context(pa.OSFile(str(self.run.path / _answers(at)), "rb")))
-                for at in range(self.number)
-            ]
-            for start in range(0, max(self.splits[LEADS.name].rows, 1), ROWS_PER_BLOCK):
-                parts = [file.below(start + ROWS_PER_BLOCK) for file in files]
-                block = pa.concat_tables(parts).unify_dictionaries()
-                block = block.take(pc.sort_indices(block[ROW]))
-                row, block = block[ROW].to_numpy(), block.drop_columns([ROW])
-                yield block if rank is None else _within(block, rank[row], capacity or 0)
-
-    def _rank(self) -> Int64:
-        """Rank all rows at once: it takes about 40 bytes a lead."""
-        names = [ROW, "lead_id", "score", "decision"]
-        parts = []
-        for at in range(self.number):
-            with pa.OSFile(str(self.run.path / _answers(at)), "rb") as file:
-                parts.append(pa.ipc.open_file(file).read_all().select(names))
-        every = pa.concat_tables(parts).unify_dictionaries()
-        row = every[ROW].to_numpy()
-        order = pa.array(np.argsort(row))
-        every = every.take(order)
-        score = every["score"].fill_null(np.nan).to_numpy()
-        decision = pc.index_in(every["decision"].cast(pa.string()), pa.array(DECISIONS)).to_numpy()
-        rank = np.zeros(self.splits[LEADS.name].rows, np.int64)
-        rank[np.sort(row)], _ = apply_capacity(
-            score, every["lead_id"], decision.astype(np.uint8), len(score)
-        )
-        return rank
-
-
-class _Answers:
-    """The answers of a share, read on in order."""
-
-    def __init__(self, file: pa.NativeFile) -> None:
-        self._file = pa.ipc.open_file(file)
-        self._next, self._rest = 0, self._file.schema.empty_table()
-
-    def below(self, row: int) -> pa.Table:
-        """Give the next answers whose row is below a number."""
-        parts = [self._rest]
-        while self._next < self._file.num_record_batches and _last(parts[-1]) < row:
-            parts.append(pa.Table.from_batches([self._file.get_batch(self._next)]))
-            self._next += 1
-        table = pa.concat_tables(parts)
-        few = int(np.searchsorted(table[ROW].to_numpy(), row))
-        self._rest = table.slice(few)
-        return table.slice(0, few)
+        paths = [self.run.path / _answers(at) for at in range(self.number)]
+        return merge.merged(paths, self.splits[LEADS.name].rows, capacity)
 
 
 def split_tables(
@@ -324,29 +274,6 @@ def _write(path: Path, answers: Answers, rows: Int64, rows_at_once: int) -> None
     ):
         for table in chain([first], tables):
             writer.write_table(table, max_chunksize=rows_at_once)
-
-
-def _within(block: pa.Table, rank: Int64, capacity: int) -> pa.Table:
-    """Nurture the hand-offs beyond the capacity, and put the ranks in."""
-    decision = block["decision"].cast(pa.string())
-    over = pc.and_(pc.equal(decision, "hand_off"), pa.chunked_array([rank > capacity]))
-    changed = {
-        "decision": pc.if_else(over, "nurture", decision),
-        "why": pc.if_else(over, "over_capacity", block["why"].cast(pa.string())),
-    }
-    if "reasons" in block.column_names:
-        reasons = block["reasons"]
-        changed["reasons"] = pc.if_else(over, pa.scalar(None, reasons.type), reasons)
-    columns = {}
-    for name in block.column_names:
-        columns[name] = changed.get(name, block[name])
-        if name == "why":
-            columns["rank"] = pa.array(rank, mask=rank == 0)
-    return pa.table(columns)
-
-
-def _last(table: pa.Table) -> int:
-    return int(table[ROW][-1].as_py()) if len(table) else -1
 
 
 def _row(case: Example) -> int:
