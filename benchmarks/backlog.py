@@ -88,13 +88,13 @@ def _bound(crm: Path, model: Path) -> Ran:
     import numpy as np  # noqa: PLC0415
     import pyarrow.parquet as pq  # noqa: PLC0415
 
-    from serving.backlog_rows import read_backlog  # noqa: PLC0415
+    from serving.backlog_rows import Reader  # noqa: PLC0415
     from training.scorer import LeadScorer  # noqa: PLC0415
     from training.simulator import NOW_US  # noqa: PLC0415
 
     scorer = LeadScorer.load(model)
     tables = [crm / "leads.parquet", crm / "events.parquet"]
-    backlog = read_backlog(*tables, as_of=NOW_US)
+    backlog = Reader(NOW_US).read(dict(zip(("leads", "events"), tables, strict=True)))
     X = scorer.matrix(backlog.leads, backlog.as_of_us)
     del backlog
     blocks = [X[start : start + ROWS_PER_BLOCK] for start in range(0, len(X), ROWS_PER_BLOCK)]

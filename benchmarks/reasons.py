@@ -68,14 +68,14 @@ def main() -> None:
 
 
 def _turns(crm: Path, model: Path, turns: int) -> list[Turn]:
-    from serving.backlog_rows import read_backlog  # noqa: PLC0415
+    from serving.backlog_rows import Reader  # noqa: PLC0415
     from training.scorer import LeadScorer  # noqa: PLC0415
     from training.simulator import NOW_US  # noqa: PLC0415
 
     scorer = LeadScorer.load(model)
     rule = replace(scorer.rule, threshold=0.0, grades=(1.0, 0.0, 0.0), deprioritise_below=0.0)
     scorer = replace(scorer, rule=rule)
-    backlog = read_backlog(crm / "leads.parquet", crm / "events.parquet", as_of=NOW_US)
+    backlog = Reader(NOW_US).read({n: crm / f"{n}.parquet" for n in ("leads", "events")})
     return [_turn(scorer, backlog) for _ in range(turns + 1)][1:]  # the first one compiles
 
 
@@ -141,8 +141,8 @@ def _of_a_backlog(scorer: "LeadScorer", backlog: "Backlog") -> tuple[float, floa
 
     from features.threads import in_order  # noqa: PLC0415
     from serving.answers import Answers  # noqa: PLC0415
-    from serving.backlog import score_backlog  # noqa: PLC0415
     from serving.backlog_rows import Backlog  # noqa: PLC0415
+    from serving.blocks import score_backlog  # noqa: PLC0415
 
     rows = np.resize(np.arange(len(backlog)), BACKLOG)
     columns = {name: column.take(rows) for name, column in _arrow(backlog).items()}

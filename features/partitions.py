@@ -5,8 +5,8 @@ is done share by share. What only the whole column tells goes with it: whether i
 numbers, and what the text of a CSV means.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,6 +29,7 @@ from features.arrow_types import (
 from features.checked_table import CATEGORIES, Plan
 from features.contract import ContractError, Example
 from features.faults import NO_ROWS, Int64
+from features.findings import EXAMPLES, Finding, merged
 from features.lookup import hashes
 from features.shared_ids import Hashes
 from features.sources import Form, Layout, Source
@@ -44,6 +45,52 @@ COMPRESSION = "lz4"
 THREADS = 2
 
 Done = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class Held:
+    """Some leads' rows of a table, in memory; `ROW` may be one of its columns.
+
+    Attributes
+    ----------
+    table : pa.Table
+    label : str
+    """
+
+    table: pa.Table
+    label: str = ""
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The columns and their types."""
+        return self.table.schema
+
+    @property
+    def rows(self) -> Int64:
+        """The row of the source that each row is; those of this table where it is not known."""
+        if ROW not in self.table.column_names:
+            return np.arange(len(self.table))
+        return self.table[ROW].to_numpy()
+
+    def read(
+        self, names: Sequence[str], categories: Sequence[str]
+    ) -> tuple[pa.Table, tuple[Example, ...]]:
+        """Read columns."""
+        return self.table.select(names), ()
+
+    def batches(
+        self, names: Sequence[str], categories: Sequence[str]
+    ) -> Iterator[tuple[pa.Table, tuple[Example, ...]]]:
+        """Read the same."""
+        yield self.read(names, categories)
+
+    def about(self) -> tuple[int, int]:
+        """Say how many rows there are, and how many bytes they take."""
+        return len(self.table), self.table.nbytes
+
+    def places(self, rows: Sequence[int]) -> list[str]:
+        """Name the rows of the source; `named` says where they stand."""
+        return [f"{PLACE}{row}" for row in self.rows[np.asarray(rows, np.int64)].tolist()]
 
 
 @dataclass(frozen=True)
@@ -90,7 +137,7 @@ class Share:
         return len(self.rows), self.path.stat().st_size
 
     def places(self, rows: Sequence[int]) -> list[str]:
-        """Name the rows of the source; `Split.named` says where they stand."""
+        """Name the rows of the source; `named` says where they stand."""
         return [f"{PLACE}{row}" for row in self.rows[np.asarray(rows, np.int64)].tolist()]
 
     def _tables(self, names: Sequence[str]) -> list[pa.Table]:
@@ -160,12 +207,10 @@ class Split:
         every = Share(_path(self.folder, at)).rows
         return every if rows is None else every[rows]
 
-    def named(self, places: Sequence[str]) -> list[str]:
-        """Say where rows stand that shares named; other places stay."""
-        rows = {text: int(text.removeprefix(PLACE)) for text in places if text.startswith(PLACE)}
-        layout = Layout(self.origin.parts, np.array(self.starts))
-        said = dict(zip(rows, layout.places(list(rows.values())), strict=True))
-        return [said.get(text, text) for text in places]
+    @property
+    def layout(self) -> Layout:
+        """Where the rows stand."""
+        return Layout(self.origin.parts, np.array(self.starts))
 
     def to_dict(self) -> dict[str, Any]:
         """Return what `from_dict` needs, as JSON can hold it."""
@@ -193,6 +238,35 @@ class Split:
             stored["meanings"],
             tuple(stored["conflicting"]),
         )
+
+
+def named(layout: Layout, places: Sequence[str]) -> list[str]:
+    """Say where rows stand that shares named; other places stay."""
+    rows = {text: int(text.removeprefix(PLACE)) for text in places if text.startswith(PLACE)}
+    said = dict(zip(rows, layout.places(list(rows.values())), strict=True))
+    return [said.get(text, text) for text in places]
+
+
+def placed(findings: Iterable[Finding], layouts: Mapping[str, Layout]) -> tuple[Finding, ...]:
+    """Add up findings of shares, in the order of the tables, with where their first rows stand."""
+    every = merged(findings)
+    order = [*layouts, *{finding.table for finding in every}]
+    every = tuple(sorted(every, key=lambda one: order.index(one.table)))
+    return tuple(_placed(finding, layouts.get(finding.table)) for finding in every)
+
+
+def _placed(finding: Finding, layout: Layout | None) -> Finding:
+    cases = sorted(finding.examples, key=_row)[:EXAMPLES]
+    if layout is None or not any(case.where.startswith(PLACE) for case in cases):
+        return replace(finding, examples=finding.examples[:EXAMPLES])
+    places = named(layout, [case.where for case in cases])
+    told = (Example(at, case.value) for at, case in zip(places, cases, strict=True))
+    return replace(finding, examples=tuple(told))
+
+
+def _row(case: Example) -> int:
+    text = case.where.removeprefix(PLACE)
+    return int(text) if case.where.startswith(PLACE) else -1
 
 
 def split(

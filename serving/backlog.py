@@ -2,19 +2,16 @@
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from features import rejects
-from features.checked_table import Terms
 from features.contract import LEADS
 from features.findings import ContractError, Finding
 from features.partitions import Split
@@ -24,12 +21,12 @@ from features.threads import in_order
 from serving import shares, unshared
 from serving.answer_file import answer_file, check_name
 from serving.answers import Answers
-from serving.backlog_rows import Backlog, read_backlog
+from serving.backlog_rows import Backlog, Reader
+from serving.blocks import ROWS_PER_BLOCK, blocks, score_backlog
 from serving.run_folder import MANIFEST, RunFolder, digests, run_folder, unchanged
 from serving.shares import Shares, Told
-from training.scorer import DECISIONS, WHYS, LeadScorer, Scores
+from training.scorer import DECISIONS, LeadScorer, Scores
 
-ROWS_PER_BLOCK = 32_768
 MEMORY = 1 << 30
 OWN_BYTES = 350 << 20
 """What the libraries and a model take."""
@@ -88,7 +85,7 @@ def score_files(
     ----------
     scorer : LeadScorer
     leads, events, as_of, timezone, columns, reject_file, max_rejected_share, now_us, changes
-        As for ``read_backlog``.
+        As for ``Reader``.
     output : Path
         Ends in ``.parquet`` or ``.csv``; written whole or not at all. Beside it stands then what
         the run read and how many rows it wrote, ``<output>.manifest.json``.
@@ -122,12 +119,9 @@ def score_files(
             job = Job(
                 scorer,
                 _located({"leads": leads, "events": events, "changes": changes}),
-                as_of,
-                timezone,
-                columns or {},
+                Reader(as_of, timezone, columns or {}, now_us, scorer.card.undated),
                 None if reject_file is None else Path(reject_file),
                 max_rejected_share,
-                now_us,
                 language if reasons else None,
                 capacity,
                 threads,
@@ -221,8 +215,9 @@ class Job:
     ----------
     scorer : LeadScorer
     sources : mapping of table name to Source
-    as_of, timezone, columns, reject_file, max_rejected_share, now_us
-        As for ``read_backlog``.
+    reader : Reader
+    reject_file, max_rejected_share
+        As for ``Reader.read``.
     language : str or None
         Of the reasons; None for none.
     capacity, threads, rows_per_block, progress
@@ -231,12 +226,9 @@ class Job:
 
     scorer: LeadScorer
     sources: Mapping[str, Source]
-    as_of: int | str
-    timezone: str | None
-    columns: Mapping[str, Mapping[str, str]]
+    reader: Reader
     reject_file: Path | None
     max_rejected_share: float
-    now_us: int | None
     language: str | None
     capacity: int | None
     threads: int
@@ -248,10 +240,8 @@ class Job:
         """What a run that is taken up must have been begun with, as JSON can hold it."""
         return {
             "model": self.scorer.label,
-            "as_of": self.as_of,
+            **self.reader.to_dict(),
             "reasons": self.language,
-            "timezone": self.timezone,
-            "columns": {name: dict(renamed) for name, renamed in self.columns.items()},
             "max_rejected_share": None if self.reject_file is None else self.max_rejected_share,
         }
 
@@ -265,7 +255,7 @@ class Job:
         with ThreadPoolExecutor(1) as pool:
             inputs = pool.submit(digests, self.sources)
             check = unchanged(self.sources)
-            backlog = self._read(
+            backlog = self.reader.read(
                 self.sources,
                 reject_file=self.reject_file,
                 max_rejected_share=self.max_rejected_share,
@@ -288,8 +278,8 @@ class Job:
             run,
             kept or self._split(run, memory),
             self.scorer,
-            self._read,
-            partial(score_backlog, self.scorer, threads=1, rows_per_block=self.rows_per_block),
+            self.reader,
+            self._score,
             self.language,
             rejecting=self.reject_file is not None,
         )
@@ -315,41 +305,28 @@ class Job:
     def _split(self, run: RunFolder, memory: int) -> dict[str, Split]:
         each = max(memory - OWN_BYTES, 1) / self.threads / AT_ONCE
         number = min(max(math.ceil(self.bytes / each), 2), shares.MOST_SHARES)
-        column = self.as_of if isinstance(self.as_of, str) else None
-        terms = Terms(
-            as_of_column=column, undated=self.scorer.card.undated, attributes_may_lack=True
-        )
         rows = sum(source.about()[0] for source in self.sources.values())
         with self.progress(rows, "read") as done:
-            splits = shares.split_tables(
-                self.sources, self.columns, terms, run, shares=number, done=done
-            )
+            splits = shares.split_tables(self.sources, self.reader, run, number, done)
         shares.keep(run, self.sources, self.identity, splits)
         return splits
 
-    def _read(self, sources: Mapping[str, Source], **options: Any) -> Backlog:
-        return read_backlog(
-            sources["leads"],
-            sources["events"],
-            changes=sources.get("changes"),
-            as_of=self.as_of,
-            timezone=self.timezone,
-            columns=self.columns,
-            now_us=self.now_us,
-            undated=self.scorer.card.undated,
-            **options,
+    def _score(
+        self, backlog: Backlog, threads: int = 1, done: Callable[[int], None] = lambda rows: None
+    ) -> Scores:
+        return score_backlog(
+            self.scorer, backlog, threads=threads, rows_per_block=self.rows_per_block, done=done
         )
 
     def _answer(self, backlog: Backlog, written: Written) -> None:
-        blocks = _blocks(len(backlog), self.rows_per_block)
+        parts = blocks(len(backlog), self.rows_per_block)
         steps = 1 if self.language is None else 2
         with self.progress(len(backlog) * steps, "scored") as done:
-            scores = _joined(_scored(self.scorer, backlog, blocks, self.threads, done))
-            rank = None
+            scores, rank = self._score(backlog, self.threads, done), None
             if self.capacity is not None:
                 scores, rank = scores.within_capacity(backlog.lead_id, self.capacity)
             answers = Answers(self.scorer, backlog, scores, rank, self.language)
-            for table in in_order(answers.of, blocks, self.threads):
+            for table in in_order(answers.of, parts, self.threads):
                 written(table)
                 done(len(table) if steps > 1 else 0)
 
@@ -371,50 +348,3 @@ def _located(places: Mapping[str, str | Path | None]) -> dict[str, Source]:
     if refused:
         raise ContractError(refused)
     return found
-
-
-def score_backlog(
-    scorer: LeadScorer,
-    backlog: Backlog,
-    *,
-    threads: int = 2,
-    rows_per_block: int = ROWS_PER_BLOCK,
-) -> Scores:
-    """Score every row: what one call of ``LeadScorer.score`` gives, without its whole matrix."""
-    blocks = _blocks(len(backlog), rows_per_block)
-    return _joined(_scored(scorer, backlog, blocks, threads, lambda done: None))
-
-
-def _blocks(rows: int, rows_per_block: int) -> list[slice]:
-    """Cut rows into blocks; no rows are one empty block."""
-    starts = range(0, max(rows, 1), rows_per_block)
-    return [slice(start, min(start + rows_per_block, rows)) for start in starts]
-
-
-def _scored(
-    scorer: LeadScorer,
-    backlog: Backlog,
-    blocks: Sequence[slice],
-    threads: int,
-    done: Callable[[int], None],
-) -> Iterator[Scores]:
-    def score(rows: slice) -> Scores:
-        block = backlog.block(rows)
-        return scorer.score(block.leads, block.as_of_us, suppress=block.suppress)
-
-    for part in in_order(score, blocks, threads):
-        yield part
-        done(len(part))
-
-
-def _joined(scored: Iterator[Scores]) -> Scores:
-    parts = list(scored)
-    whys = (*WHYS, *sorted({why for part in parts for why in part.whys} - set(WHYS)))
-    return Scores(
-        np.concatenate([part.score for part in parts]),
-        np.concatenate([part.percentile for part in parts]),
-        np.concatenate([part.grade for part in parts]),
-        np.concatenate([part.decision for part in parts]),
-        np.concatenate([np.array([whys.index(why) for why in p.whys])[p.why] for p in parts]),
-        whys,
-    )

@@ -1,20 +1,22 @@
 """The rows of a backlog: leads, their moments and their history as read; nothing is scored here."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from features.contract import LEADS
+from features.checked_table import Plan, Terms, plan
+from features.contract import CHANGES, EVENTS, LEADS, Table
 from features.findings import Finding, UsageError
 from features.history import Int64, from_arrow
 from features.matrix import Leads, leads_from_arrow
-from features.readers import read_tables
+from features.readers import Tables, read_tables
 from features.relations import rows_of
 from features.rules import MAX_REJECTED_SHARE
-from features.sources import Place
+from features.sources import Place, Source
 from serving.suppression import foremost
 
 IDS = ("lead_id", "event_id")
@@ -62,68 +64,93 @@ class Backlog:
         )
 
 
-def read_backlog(
-    leads: Place,
-    events: Place,
-    *,
-    as_of: int | str,
-    timezone: str | None = None,
-    columns: Mapping[str, Mapping[str, str]] | None = None,
-    reject_file: str | Path | None = None,
-    max_rejected_share: float = MAX_REJECTED_SHARE,
-    now_us: int | None = None,
-    undated: bool = False,
-    changes: Place | None = None,
-) -> Backlog:
-    """Read leads and events, and group the events.
+@dataclass(frozen=True)
+class Reader:
+    """How a backlog is read; it can be sent to other processes.
 
-    Parameters
+    Attributes
     ----------
-    leads, events, timezone, columns, reject_file, max_rejected_share, now_us, undated, changes
-        As the readers take them.
     as_of : int or str
         Microseconds since the epoch (UTC) for all rows, or the column of the leads table that holds
         each row's moment; with such a column a lead may stand several times.
-
-    Raises
-    ------
-    ContractError
-        The tables break the contract, or a row has no moment.
-    UsageError
-        The column cannot hold moments.
+    timezone, columns, now_us, undated
+        As the readers take them.
     """
-    moments = as_of if isinstance(as_of, str) else None
-    known = LEADS.column(moments) if moments else None
-    if known and known.kind != "time":
-        raise UsageError(f"--as-of {moments}: that column holds no times, name one that does")
-    tables = read_tables(
-        leads,
-        events,
-        columns=columns,
-        timezone=timezone,
-        now_us=now_us,
-        as_of_column=moments,
-        reject_file=reject_file,
-        max_rejected_share=max_rejected_share,
-        undated=undated,
-        attributes_may_lack=True,
-        changes=changes,
-    )
-    rows, findings, changes_of = tables.leads, tables.findings, tables.changes
-    source_rows = tables.lead_rows
-    history = from_arrow(tables.events, tables.event_segment, len(rows))
-    del tables
-    lead_id = rows["lead_id"]
-    if moments is None:
-        own, as_of_us = np.arange(len(rows)), np.full(len(rows), as_of, np.int64)
-    else:
-        own = rows_of(lead_id, lead_id).astype(np.int64)
-        as_of_us = rows[moments].cast(pa.int64()).to_numpy()
-    found = leads_from_arrow(rows, history, own, changes_of)
-    if changes_of:
-        then = {name: timeline.at(own, as_of_us) for name, timeline in changes_of.items()}
-        found = replace(found, columns={**found.columns, **then}, changes={})
-    return Backlog(lead_id, found, as_of_us, _suppressions(rows), findings, source_rows)
+
+    as_of: int | str
+    timezone: str | None = None
+    columns: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    now_us: int | None = None
+    undated: bool = False
+
+    @property
+    def moments(self) -> str | None:
+        """The column that holds each row's moment."""
+        return self.as_of if isinstance(self.as_of, str) else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what decides the answers, as JSON can hold it."""
+        columns = {name: dict(renamed) for name, renamed in self.columns.items()}
+        return {"as_of": self.as_of, "timezone": self.timezone, "columns": columns}
+
+    def plan(self, table: Table, source: Source) -> Plan:
+        """Choose what is read of a table."""
+        terms = Terms(as_of_column=self.moments, undated=self.undated, attributes_may_lack=True)
+        return plan(table, source, self.columns.get(table.name, {}), terms)
+
+    def read(
+        self,
+        sources: Mapping[str, Place],
+        *,
+        reject_file: Path | None = None,
+        max_rejected_share: float = MAX_REJECTED_SHARE,
+    ) -> Backlog:
+        """Read leads, events and, where there are any, changes, and group the events.
+
+        Raises
+        ------
+        ContractError
+            The tables break the contract, or a row has no moment.
+        UsageError
+            The column cannot hold moments.
+        """
+        known = LEADS.column(self.moments) if self.moments else None
+        if known and known.kind != "time":
+            raise UsageError(
+                f"--as-of {self.moments}: that column holds no times, name one that does"
+            )
+        return self._backlog(
+            read_tables(
+                sources[LEADS.name],
+                sources[EVENTS.name],
+                columns=self.columns,
+                timezone=self.timezone,
+                now_us=self.now_us,
+                as_of_column=self.moments,
+                reject_file=reject_file,
+                max_rejected_share=max_rejected_share,
+                undated=self.undated,
+                attributes_may_lack=True,
+                changes=sources.get(CHANGES.name),
+            )
+        )
+
+    def _backlog(self, tables: Tables) -> Backlog:
+        rows, changes = tables.leads, tables.changes
+        history = from_arrow(tables.events, tables.event_segment, len(rows))
+        found, source_rows = tables.findings, tables.lead_rows
+        del tables  # the events are in the history
+        lead_id = rows["lead_id"]
+        if self.moments is None:
+            own, as_of_us = np.arange(len(rows)), np.full(len(rows), self.as_of, np.int64)
+        else:
+            own = rows_of(lead_id, lead_id).astype(np.int64)
+            as_of_us = rows[self.moments].cast(pa.int64()).to_numpy()
+        leads = leads_from_arrow(rows, history, own, changes)
+        if changes:
+            then = {name: timeline.at(own, as_of_us) for name, timeline in changes.items()}
+            leads = replace(leads, columns={**leads.columns, **then}, changes={})
+        return Backlog(lead_id, leads, as_of_us, _suppressions(rows), found, source_rows)
 
 
 def _suppressions(leads: pa.Table) -> list[str | None] | None:

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -12,16 +12,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from features import partitions, rejects
-from features.checked_table import Terms, plan
 from features.contract import CHANGES, EVENTS, LEADS
-from features.findings import EXAMPLES, ContractError, Example, Finding, merged
+from features.findings import ContractError, Example, Finding
 from features.history import Int64
-from features.partitions import PLACE, ROW, Split
+from features.partitions import ROW, Split
 from features.sources import Source
 from features.threads import in_order
 from serving import merge, unshared
 from serving.answers import Answers
-from serving.backlog_rows import Backlog
+from serving.backlog_rows import Backlog, Reader
 from serving.run_folder import MANIFEST, RunFolder, digests, refuse_others, unchanged
 from training.scorer import LeadScorer, Scores
 
@@ -82,8 +81,7 @@ class Shares:
     run : RunFolder
     splits : mapping of table name to Split
     scorer : LeadScorer
-    read : callable
-        Reads a backlog out of sources.
+    reader : Reader
     score : callable
         Scores a backlog.
     language : str or None
@@ -95,7 +93,7 @@ class Shares:
     run: RunFolder
     splits: Mapping[str, Split]
     scorer: LeadScorer
-    read: Callable[..., Backlog]
+    reader: Reader
     score: Scored
     language: str | None
     rejecting: bool
@@ -128,7 +126,7 @@ class Shares:
         own = {name: split.share(at) for name, split in self.splits.items()}
         aside = self.run.path / f".{_rejected(at)}"
         try:
-            backlog = self.read(
+            backlog = self.reader.read(
                 own, reject_file=aside if self.rejecting else None, max_rejected_share=1.0
             )
         except ContractError as error:
@@ -156,17 +154,8 @@ class Shares:
 
     def findings(self, told: list[Told]) -> tuple[Finding, ...]:
         """Put the findings of all shares together, with where their first rows stand."""
-        every = merged(finding for each in told for finding in each.findings)
-        order = [*self.splits, *{finding.table for finding in every}]
-        return tuple(map(self._placed, sorted(every, key=lambda one: order.index(one.table))))
-
-    def _placed(self, finding: Finding) -> Finding:
-        cases = sorted(finding.examples, key=_row)[:EXAMPLES]
-        if finding.table not in self.splits or not any(c.where.startswith(PLACE) for c in cases):
-            return replace(finding, examples=finding.examples[:EXAMPLES])
-        places = self.splits[finding.table].named([case.where for case in cases])
-        named = (Example(at, case.value) for at, case in zip(places, cases, strict=True))
-        return replace(finding, examples=tuple(named))
+        layouts = {name: split.layout for name, split in self.splits.items()}
+        return partitions.placed((f for each in told for f in each.findings), layouts)
 
     def reject(self, told: list[Told], path: Path, max_share: float) -> None:
         """Put the rows that were set aside into one file, under where they stand.
@@ -181,7 +170,7 @@ class Shares:
         tables = []
         for name, split in self.splits.items():
             own = every.filter(pc.equal(every["table"], name))
-            places = pa.array(split.named(own["where"].to_pylist()), pa.string())
+            places = pa.array(partitions.named(split.layout, own["where"].to_pylist()), pa.string())
             tables.append(own.set_column(own.schema.get_field_index("where"), "where", places))
         rejects.write(path, tables)
         over = [
@@ -200,10 +189,8 @@ class Shares:
 
 def split_tables(
     sources: Mapping[str, Source],
-    columns: Mapping[str, Mapping[str, str]],
-    terms: Terms,
+    reader: Reader,
     run: RunFolder,
-    *,
     shares: int,
     done: Callable[[int], None],
 ) -> dict[str, Split]:
@@ -219,7 +206,7 @@ def split_tables(
     for name, source in sources.items():
         folder = run.path / name
         folder.mkdir()
-        planned = plan(TABLES[name], source, columns.get(name, {}), terms)
+        planned = reader.plan(TABLES[name], source)
         found[name] = partitions.split(planned, source, folder, shares, done)
     check()
     return found
@@ -274,11 +261,6 @@ def _write(path: Path, answers: Answers, rows: Int64, rows_at_once: int) -> None
     ):
         for table in chain([first], tables):
             writer.write_table(table, max_chunksize=rows_at_once)
-
-
-def _row(case: Example) -> int:
-    text = case.where.removeprefix(PLACE)
-    return int(text) if case.where.startswith(PLACE) else -1
 
 
 def _answers(at: int) -> str:

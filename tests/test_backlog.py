@@ -325,7 +325,7 @@ def test_progress_counts_every_row_once_and_twice_with_reasons(run):
 
 
 def test_an_output_that_cannot_be_is_told_before_anything_is_read(run, monkeypatch):
-    monkeypatch.setattr(backlog, "read_backlog", None)
+    monkeypatch.setattr(backlog, "Reader", None)
     with pytest.raises(UsageError, match=r"ends in \.parquet or \.csv"):
         run(output="scores.xlsx")
     with pytest.raises(OutputError, match=r"nowhere/scores\.csv cannot be written"):

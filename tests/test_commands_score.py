@@ -84,7 +84,9 @@ def test_rows_out_are_rows_in_in_csv_and_parquet_wherever_they_are_written(score
     assert list(rows[0]) == [
         "lead_id", "as_of", "score", "percentile", "grade", "decision", "why", "model",
     ]  # fmt: skip
-    assert sorted(path.name for path in folder.iterdir()) == ["得点.PARQUET", "得点.csv"]
+    names = ["得点.PARQUET", "得点.csv"]
+    manifests = [f"{name}.manifest.json" for name in names]
+    assert {path.name for path in folder.iterdir()} == {*names, *manifests}
 
 
 def test_before_its_creation_a_lead_has_no_score_and_says_why(score, tmp_path):

@@ -20,6 +20,7 @@ from features.history import DAY_US
 from serving import backlog
 from serving.answer_file import OutputError
 from serving.backlog import OWN_BYTES, score_files
+from serving.blocks import score_backlog
 from serving.run_folder import run_folder
 from serving.shares import Shares
 from tests.factories import TIME
@@ -262,7 +263,7 @@ def again(scorer, folder, **options):
 def no_more_after(monkeypatch, calls):
     """Let a run be broken off, as by ctrl-c, when so many shares are scored."""
     asked = []
-    score = backlog.score_backlog
+    score = score_backlog
 
     def scored(*given, **options):
         asked.append(1)
@@ -300,7 +301,7 @@ def test_without_being_told_to_a_run_starts_anew(run, tables, tmp_path, monkeypa
             run(*tables, threads=1)
     asked = no_more_after(monkeypatch, 10**6)
     same(run, *tables)
-    assert len(asked) == manifest(tmp_path)["shares"]
+    assert len(asked) == manifest(tmp_path)["shares"] + 1  # and once in memory
 
 
 def test_a_run_is_not_taken_up_on_other_tables_with_another_model_or_moment(
