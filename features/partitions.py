@@ -35,7 +35,7 @@ from features.shared_ids import Hashes
 from features.sources import Form, Layout, Source
 from features.threads import in_order
 
-ROW = "\0row"
+ROW = "__row__"
 """The row of the source."""
 PLACE = "row:"
 """Before it, where a share names one of its rows."""
@@ -295,7 +295,7 @@ def split(
     lead = planned.chosen.get("lead_id")
     if lead is None or as_text(_empty(origin.kinds[lead])) is None:
         raise ContractError(planned.findings)
-    wholes, rows = _wholes(planned, origin), _Rows(planned, origin)
+    wholes, rows = whole_numbers(planned, origin), _Rows(planned, origin)
     scatter = _Scatter(lead, _event(planned, wholes), wholes, shares)
     first = True
     for scattered in in_order(scatter.order, rows.numbered(), THREADS):
@@ -429,7 +429,7 @@ def _share_of(hashed: np.typing.NDArray[np.uint64], shares: int) -> np.typing.ND
     return (upper * np.uint64(shares) >> np.uint64(32)).astype(np.uint16)
 
 
-def _wholes(planned: Plan, origin: Source) -> dict[str, bool]:
+def whole_numbers(planned: Plan, origin: Source) -> dict[str, bool]:
     """Say of each column of text or ids whether it is whole numbers."""
     return {
         theirs: _is_whole(origin, theirs)

@@ -7,18 +7,18 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
 
 from features import rejects
 from features.contract import LEADS
-from features.findings import ContractError, Finding
+from features.findings import ContractError, Finding, UsageError
 from features.partitions import Split
 from features.rules import MAX_REJECTED_SHARE
 from features.sources import Source, locate
 from features.threads import in_order
-from serving import shares, unshared
+from serving import merge, shares, unshared
 from serving.answer_file import answer_file, check_name
 from serving.answers import Answers
 from serving.backlog_rows import Backlog, Reader
@@ -33,6 +33,7 @@ OWN_BYTES = 350 << 20
 AT_ONCE = 3.0
 """How many times the bytes of a share are taken while it is scored."""
 
+Engine = Literal["local", "spark"]
 Progress = Callable[[int, str], AbstractContextManager[Callable[[int], None]]]
 """Is told the rows to do and what is done; gives a context that is told the rows done."""
 
@@ -75,6 +76,7 @@ def score_files(
     changes: str | Path | None = None,
     memory: int = MEMORY,
     resume: bool = False,
+    engine: Engine = "local",
     threads: int = 2,
     rows_per_block: int = ROWS_PER_BLOCK,
     progress: Progress = lambda rows, what: nullcontext(lambda done: None),
@@ -98,6 +100,7 @@ def score_files(
         Bytes that may be taken. Tables that need more go through the disk (see `shares`).
     resume : bool
         Take up such a run that was broken off.
+    engine : "local" or "spark"
     threads, rows_per_block : int
         How the work is cut; the answers don't depend on it.
     progress : Progress, optional
@@ -128,7 +131,9 @@ def score_files(
                 rows_per_block,
                 progress,
             )
-            if job.bytes <= memory - OWN_BYTES:
+            if engine == "spark":
+                done = job.on_spark(run, written, memory)
+            elif job.bytes <= memory - OWN_BYTES:
                 done = job.whole(written)
             else:
                 done = job.in_shares(run, written, memory, resume=resume)
@@ -301,6 +306,29 @@ class Job:
             parts.number,
             run.bytes(),
         )
+
+    def on_spark(self, run: RunFolder, written: Written, memory: int) -> Done:
+        """Score everything by a job of Spark."""
+        from serving import spark  # noqa: PLC0415  # only with the extra
+
+        if self.reject_file is not None:
+            raise UsageError("--reject-file: --engine spark sets no rows aside, use --engine local")
+        check = unchanged(self.sources)
+        parts, rows, told = spark.run(
+            self.sources,
+            self.reader,
+            self.scorer,
+            self.language,
+            folder=run.path,
+            memory=memory,
+        )
+        check()
+        with self.progress(rows, "written") as done:
+            for table in merge.merged(parts, rows, self.capacity):
+                written(table)
+                done(len(table))
+        findings = self._findings(told, told[0].findings)
+        return Done(findings, {}, rows, digests(self.sources), len(parts), run.bytes())
 
     def _split(self, run: RunFolder, memory: int) -> dict[str, Split]:
         each = max(memory - OWN_BYTES, 1) / self.threads / AT_ONCE

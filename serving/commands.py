@@ -63,6 +63,9 @@ def score(
     resume: Annotated[
         bool, typer.Option("--resume", help="Take up such a run that was broken off.")
     ] = False,
+    engine: Annotated[
+        Literal["local", "spark"], typer.Option("--engine", help="Spark needs the extra spark.")
+    ] = "local",
     timezone: Timezone = None,
     reject_file: RejectFile = None,
     max_rejected_share: RejectShare = MAX_REJECTED_SHARE,
@@ -105,6 +108,7 @@ def score(
         changes=changes,
         memory=size,
         resume=resume,
+        engine=engine,
         progress=terminal.rows_done,
     )
     terminal.findings(summary.findings)

@@ -1,0 +1,421 @@
+"""The backlog on Spark: one shuffle brings the rows of a lead together, then the same kernel runs.
+
+Needs the extra ``spark``; the executors need this package, too. Tables are read under the contract
+as elsewhere. Ids are text, as it stands, or whole numbers.
+"""
+
+import os
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import lru_cache, reduce
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from features.arrow_types import inner, is_text
+from features.contract import CHANGES, EVENTS, LEADS
+from features.findings import ContractError, UsageError
+from features.parquet_file import ParquetFile
+from features.partitions import ROW, Held, placed, whole_numbers
+from features.sources import Form, Layout, Source
+from serving import java
+from serving.answers import REASON, Answers
+from serving.backlog_rows import Reader
+from serving.blocks import score_backlog
+from serving.shares import TABLES, Told
+from training.registry import open_model
+from training.scorer import LeadScorer
+
+if TYPE_CHECKING:
+    from pyspark import Accumulator, Broadcast
+    from pyspark.accumulators import AccumulatorParam
+    from pyspark.sql import Column, DataFrame, SparkSession
+
+KEY, KIND = "__key__", "__kind__"
+ROWS_AT_ONCE = 250_000
+"""So many rows are scored together; those of one lead always are."""
+LAST_PLAIN = 127
+REASONS = "array<struct<" + ", ".join(f"{field.name}: string" for field in REASON) + ">>"
+ANSWERS = {
+    "lead_id": "string",
+    "as_of": "timestamp",
+    "score": "double",
+    "percentile": "double",
+    "grade": "string",
+    "decision": "string",
+    "why": "string",
+    "reasons": REASONS,
+    "model": "string",
+}
+
+
+def score(
+    leads: "DataFrame",
+    events: "DataFrame",
+    as_of: int | str,
+    model: str | LeadScorer,
+    *,
+    changes: "DataFrame | None" = None,
+    language: str | None = None,
+    timezone: str | None = None,
+    columns: Mapping[str, Mapping[str, str]] | None = None,
+) -> "DataFrame":
+    """Score leads of DataFrames, in whatever job they belong to; nothing runs before it is asked.
+
+    Parameters
+    ----------
+    leads, events, changes : DataFrame
+        The tables of the data contract.
+    as_of : int or str
+        Microseconds since the epoch (UTC), or the column of the leads with each row's moment.
+    model : str or LeadScorer
+        A folder, ``models:/NAME@champion`` or ``models:/NAME/3``; or an opened model.
+    language : "en" or "ja", optional
+        Give reasons for the hand-offs in it.
+    timezone, columns
+        As the readers take them; by default the columns are mapped as for the training.
+
+    Returns
+    -------
+    DataFrame
+        A row for every row of the leads, in no certain order, with the columns of `leadqual score`.
+
+    Raises
+    ------
+    ContractError, UsageError
+        At once where a column is missing or ids are of another type; rows that break the contract
+        make the job fail, with the same error in its message.
+    """
+    scorer = open_model(model) if isinstance(model, str) else model
+    mapped = scorer.card.config.get("columns", {}) if columns is None else columns
+    reader = Reader(as_of, timezone, mapped, None, scorer.card.undated)
+    frames = {LEADS.name: leads, EVENTS.name: events}
+    frames |= {} if changes is None else {CHANGES.name: changes}
+    return _scored(frames, {}, reader, scorer, language=language, told=None)
+
+
+def _scored(
+    frames: "Mapping[str, DataFrame]",
+    forms: Mapping[str, Mapping[str, Form]],
+    reader: Reader,
+    scorer: LeadScorer,
+    *,
+    language: str | None,
+    told: "Accumulator[list[Told]] | None",
+) -> "DataFrame":
+    """Bring the tables into one, a lead's rows together, and score them a part after the other."""
+    from pyspark.sql import functions as F  # noqa: N812, PLC0415
+
+    shapes = {name: _shape(frame, forms.get(name)) for name, frame in frames.items()}
+    parts = []
+    for name, frame in frames.items():
+        planned = reader.plan(TABLES[name], shapes[name])
+        lead = planned.chosen.get("lead_id")
+        if lead is None:
+            raise ContractError(planned.findings)
+        kept = [*planned.names, *({ROW} & {*frame.columns})]
+        row = F.struct(*(frame[f"`{column}`"] for column in kept)).alias(name)
+        key = _key(frame, lead, shapes[name].form(lead), shapes[name].kinds[lead]).alias(KEY)
+        parts.append(frame.select(key, F.lit([*frames].index(name)).alias(KIND), row))
+    together = reduce(lambda one, other: one.unionByName(other, allowMissingColumns=True), parts)
+    ordered = together.repartition(KEY).sortWithinPartitions(KEY, KIND)
+    context = ordered.sparkSession.sparkContext
+    model = _Model(scorer.digest, scorer.name, scorer.version, context.broadcast(_files(scorer)))
+    task = _Task(model, shapes, reader, language, told)
+    numbered = ROW in frames[LEADS.name].columns
+    kinds = {name: kind for name, kind in ANSWERS.items() if language or name != "reasons"}
+    schema = ", ".join(f"`{n}` {k}" for n, k in [*kinds.items(), *[(ROW, "long")] * numbered])
+    return ordered.mapInArrow(task, schema)
+
+
+@dataclass(frozen=True)
+class _Model:
+    """A model on its way to the executors, each of which is sent its files once."""
+
+    digest: str
+    name: str
+    version: str
+    files: "Broadcast[Mapping[str, bytes]]" = field(compare=False)
+
+    def open(self) -> LeadScorer:
+        """Open it, once in a process."""
+        return _opened(self)
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What an executor does with its rows; it is sent there.
+
+    Attributes
+    ----------
+    model : _Model
+    shapes : mapping of table name to Source
+        Without parts.
+    reader : Reader
+    language : str or None
+    told : Accumulator or None
+        Takes what is found; without it the first error ends the job.
+    """
+
+    model: _Model
+    shapes: Mapping[str, Source]
+    reader: Reader
+    language: str | None
+    told: "Accumulator[list[Told]] | None"
+
+    def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """Score all rows of a partition."""
+        pa.set_cpu_count(1)
+        scorer = self.model.open()
+        for rows in whole_leads(batches):
+            yield from self._answers(scorer, rows)
+
+    def _answers(self, scorer: LeadScorer, rows: pa.Table) -> Iterator[pa.RecordBatch]:
+        held = {name: self._held(name, rows) for name in self.shapes}
+        shapes = self.shapes.items()
+        sources = {name: replace(shape, parts=(held[name],)) for name, shape in shapes}
+        try:
+            backlog = self.reader.read(sources)
+        except ContractError as error:
+            if self.told is None:
+                raise
+            self.told.add([Told(error.findings)])
+            return
+        if self.told is not None:
+            self.told.add([Told.of(scorer, backlog, {})])
+        if not len(backlog):
+            return
+        scores = score_backlog(scorer, backlog, threads=1)
+        table = Answers(scorer, backlog, scores, None, self.language).of(slice(0, len(backlog)))
+        leads = held[LEADS.name]
+        if ROW in leads.schema.names:
+            row = leads.rows if backlog.source_rows is None else leads.rows[backlog.source_rows]
+            table = table.append_column(ROW, pa.array(row))
+        yield from table.cast(_plain(table.schema)).to_batches()
+
+    def _held(self, name: str, rows: pa.Table) -> Held:
+        own = rows.filter(pc.equal(rows[KIND], [*self.shapes].index(name)))[name]
+        return Held(pa.Table.from_struct_array(own.combine_chunks()))
+
+
+def whole_leads(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
+    """Put batches together until there are enough rows, and keep the rows of the last lead back.
+
+    Parameters
+    ----------
+    batches : iterable of pa.RecordBatch
+        With the column `KEY`, all rows of a lead after each other.
+    """
+    waiting: list[pa.RecordBatch] = []
+    rows = 0
+    for batch in batches:
+        waiting.append(batch)
+        rows += len(batch)
+        if rows >= ROWS_AT_ONCE:
+            table = pa.Table.from_batches(waiting)
+            key = table[KEY]
+            first = pc.index(pc.fill_null(pc.equal(key, key[-1]), False), True).as_py()
+            if first > 0:
+                yield table.slice(0, first)
+                waiting, rows = table.slice(first).to_batches(), rows - first
+    if rows:
+        yield pa.Table.from_batches(waiting)
+
+
+def run(
+    sources: Mapping[str, Source],
+    reader: Reader,
+    scorer: LeadScorer,
+    language: str | None,
+    *,
+    folder: Path,
+    memory: int,
+) -> tuple[list[Path], int, list[Told]]:
+    """Score Parquet files in one job, each part of the answers in the order of the leads.
+
+    Parameters
+    ----------
+    sources : mapping of table name to Source
+    reader, scorer, language
+        As for the local engine.
+    folder : Path
+        Where the answers go, and what Spark spills.
+    memory : int
+        Bytes for Spark's own process, where it is started here.
+
+    Returns
+    -------
+    list of Path, int, list of Told
+        The parts, the number of rows, what was found.
+
+    Raises
+    ------
+    UsageError
+        A table is no Parquet file, or Spark cannot run.
+    ContractError
+        What is wrong in any row.
+    """
+    for name, source in sources.items():
+        _refuse_others(name, source)
+    with _session(folder, memory) as session:
+        told = session.sparkContext.accumulator([], _lists())
+        starts = {name: _starts(source) for name, source in sources.items()}
+        frames = {
+            name: _numbered(session, source, starts[name]) for name, source in sources.items()
+        }
+        forms = {name: _forms(reader, name, source) for name, source in sources.items()}
+        answers = _scored(frames, forms, reader, scorer, language=language, told=told)
+        place = folder.absolute() / "parts"
+        answers.sortWithinPartitions(ROW).write.parquet(str(place))
+        found: list[Told] = told.value
+    layouts = {
+        name: Layout(source.parts, np.array(starts[name])) for name, source in sources.items()
+    }
+    findings = placed((f for each in found for f in each.findings), layouts)
+    if any(finding.severity == "error" for finding in findings):
+        raise ContractError(findings)
+    merged = Told(findings, sum((Counter(each.types) for each in found), Counter()))
+    return sorted(place.glob("*.parquet")), starts[LEADS.name][-1], [merged]
+
+
+def _numbered(session: "SparkSession", source: Source, starts: tuple[int, ...]) -> "DataFrame":
+    """Read Parquet files, with the row of the source in `ROW`."""
+    from pyspark.sql import functions as F  # noqa: N812, PLC0415
+
+    frame = session.read.parquet(*(str(path.absolute()) for path in source.files))
+    first = zip(source.files, starts[:-1], strict=True)
+    start_of = {name: start for path, start in first for name in _as_spark_writes(path.name)}
+    pairs = F.create_map(*(F.lit(each) for pair in start_of.items() for each in pair))
+    start = F.coalesce(
+        pairs[F.col("_metadata.file_name")],
+        F.raise_error(F.concat(F.lit("unknown file "), F.col("_metadata.file_name"))).cast("long"),
+    )
+    return frame.withColumn(ROW, start + F.col("_metadata.row_index"))
+
+
+def _as_spark_writes(name: str) -> tuple[str, str]:
+    """Give the name of a file as Spark may: all encoded that no URI has, or only the plain part."""
+    return quote(name), "".join(each if ord(each) > LAST_PLAIN else quote(each) for each in name)
+
+
+def _starts(source: Source) -> tuple[int, ...]:
+    return tuple(np.cumsum([0, *(part.about()[0] for part in source.parts)]).tolist())
+
+
+def _refuse_others(name: str, source: Source) -> None:
+    for part in source.parts:
+        if not isinstance(part, ParquetFile):
+            raise UsageError(
+                f"--engine spark reads Parquet files or folders of them, and --{name} "
+                f"{getattr(part, 'path', 'of a database')} is none: use --engine local, or export "
+                "it as Parquet"
+            )
+
+
+@contextmanager
+def _session(folder: Path, memory: int) -> "Iterator[SparkSession]":
+    """Start Spark, or take the one that runs in this process already.
+
+    Where it runs is told by Spark's own settings, such as ``spark.master`` in its defaults; else
+    on all cores of this machine.
+    """
+    try:
+        from pyspark.sql import SparkSession  # noqa: PLC0415
+    except ModuleNotFoundError as missing:
+        raise UsageError(
+            f"--engine spark needs Spark ({missing}): pip install 'leadqual[spark]'"
+        ) from missing
+    running = SparkSession.getActiveSession()
+    if running is not None:
+        yield running
+        return
+    java.provide()
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # noqa: TID251
+    settings = {
+        "spark.driver.memory": f"{memory >> 20}m",
+        "spark.local.dir": str(folder.absolute()),
+        "spark.log.level": "ERROR",
+        "spark.ui.enabled": "false",
+        "spark.sql.session.timeZone": "UTC",
+        "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
+        "spark.sql.execution.arrow.maxRecordsPerBatch": "65536",
+    }
+    builder = SparkSession.builder.appName("leadqual score")
+    session = reduce(lambda made, each: made.config(*each), settings.items(), builder).getOrCreate()
+    try:
+        yield session
+    finally:
+        session.stop()
+
+
+def _lists() -> "AccumulatorParam[list[Told]]":
+    from pyspark.accumulators import AccumulatorParam  # noqa: PLC0415
+
+    class Lists(AccumulatorParam):  # type: ignore[type-arg]
+        def zero(self, value: list[Told]) -> list[Told]:
+            return []
+
+        def addInPlace(self, one: list[Told], other: list[Told]) -> list[Told]:  # noqa: N802
+            return one + other
+
+    return Lists()
+
+
+def _shape(frame: "DataFrame", forms: Mapping[str, Form] | None) -> Source:
+    """Describe a DataFrame as a source without parts; without `forms` text ids stand as they do."""
+    from pyspark.sql.pandas.types import to_arrow_schema  # noqa: PLC0415
+
+    schema = to_arrow_schema(frame.drop(ROW).schema, timezone="UTC")
+    kinds = dict(zip(schema.names, schema.types, strict=True))
+    if forms is None:
+        forms = {name: Form(whole=pa.types.is_integer(inner(kinds[name]))) for name in kinds}
+    return Source((), tuple(kinds), kinds, forms=forms)
+
+
+def _forms(reader: Reader, name: str, source: Source) -> dict[str, Form]:
+    wholes = whole_numbers(reader.plan(TABLES[name], source), source)
+    return {column: Form(whole=whole) for column, whole in wholes.items()}
+
+
+def _key(frame: "DataFrame", name: str, form: Form, kind: pa.DataType) -> "Column":
+    """Give ids as text, as `as_text` does."""
+    from pyspark.sql import functions as F  # noqa: N812, PLC0415
+
+    column = frame[f"`{name}`"]
+    if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+        if not form.whole:
+            raise UsageError(
+                f"lead ids in {name} are fractions: cast them to text or whole numbers"
+            )
+        return column.cast("long").cast("string")
+    text = column.cast("string")
+    return F.regexp_replace(text, r"\.0+$", "") if form.whole and is_text(kind) else text
+
+
+def _plain(schema: pa.Schema) -> pa.Schema:
+    """Give the types without dictionaries, which Spark does not take."""
+    return pa.schema([(field.name, inner(field.type)) for field in schema])
+
+
+def _files(scorer: LeadScorer) -> dict[str, bytes]:
+    with tempfile.TemporaryDirectory() as folder:
+        scorer.save(Path(folder) / "model")
+        return {path.name: path.read_bytes() for path in (Path(folder) / "model").iterdir()}
+
+
+@lru_cache(maxsize=2)
+def _opened(model: _Model) -> LeadScorer:
+    with tempfile.TemporaryDirectory() as folder:
+        for file, content in model.files.value.items():
+            (Path(folder) / file).write_bytes(content)
+        return LeadScorer.load(
+            Path(folder), expect_digest=model.digest, name=model.name, version=model.version
+        )
