@@ -12,6 +12,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import psutil
+
 ROOT = Path(__file__).parents[1]
 DATA = ROOT / "bench" / "data"
 """Where simulated tables are kept for the next run; `make clean` removes them."""
@@ -26,6 +28,19 @@ class Measured(NamedTuple):
     said: bytes
     wall: float
     peak_gb: float
+
+
+class Server(NamedTuple):
+    """A server on this machine: where it listens, and the process that started it."""
+
+    port: int
+    pid: int
+
+    def cpu_seconds(self) -> float:
+        """Return what it and all that it started have used of the processors until now."""
+        first = psutil.Process(self.pid)
+        used = [each.cpu_times() for each in (first, *first.children(recursive=True))]
+        return sum(times.user + times.system for times in used)
 
 
 def measured(module: str, work: str, **options: Any) -> Measured:
@@ -75,8 +90,8 @@ def trained(folder: Path) -> tuple[Path, Path]:
 @contextmanager
 def served(
     command: Sequence[str], ready: str, environment: Mapping[str, str] | None = None
-) -> Iterator[int]:
-    """Run a server, told ``--port=…``, until it is asked no more: the port that it listens on.
+) -> Iterator[Server]:
+    """Run a server, told ``--port=…``, until it is asked no more.
 
     It is ready when `ready` is answered, and is ended with all that it started.
     """
@@ -90,7 +105,7 @@ def served(
     )
     try:
         _wait(f"http://{HOST}:{port}{ready}", process)
-        yield port
+        yield Server(port, process.pid)
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGTERM)

@@ -63,8 +63,8 @@ def main() -> None:
         model = options.model or trained(Path(work))[1]
         # As a module: this file hides `serving`.
         serve = [sys.executable, "-m", "benchmarks.serving", "--serve"]
-        with served([*serve, f"--model={model.resolve()}"], "/readyz") as port:
-            turn = partial(load(Path(work), body()), port, seconds=options.seconds)
+        with served([*serve, f"--model={model.resolve()}"], "/readyz") as server:
+            turn = partial(load(Path(work), body()), server.port, seconds=options.seconds)
             turn("/bare"), turn("/v1/score")  # warm
             turns = [(turn("/bare"), turn("/v1/score")) for _ in range(options.turns)]
     sys.exit(_report(turns, "wrk" if shutil.which("wrk") else "a client of its own"))
