@@ -13,6 +13,8 @@ memory, which on a virtual one can be a second.
 
 All take events in any order: a log in order of time, and events that already stand by lead and
 time. For comparison there is a Polars query that relies on the latter and sorts nothing.
+featuretools is no peer here: 1.31, its newest, installs beside pandas 3 and then cannot make an
+entity set (`WoodworkNotInitError`).
 The million is simulated once into ``--data``, where the next run finds it.
 """
 
