@@ -7,6 +7,7 @@ as elsewhere. Ids are text, as it stands, or whole numbers.
 import os
 import sys
 import tempfile
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from features.arrow_types import inner, is_text
+from features.checked_table import Plan
 from features.contract import CHANGES, EVENTS, LEADS
 from features.findings import ContractError, UsageError
 from features.parquet_file import ParquetFile
@@ -30,7 +32,7 @@ from serving import java
 from serving.answers import REASON, Answers
 from serving.backlog_rows import Reader
 from serving.blocks import score_backlog
-from serving.shares import TABLES, Told
+from serving.shares import Told
 from training.registry import open_model
 from training.scorer import LeadScorer
 
@@ -42,7 +44,13 @@ if TYPE_CHECKING:
 KEY, KIND = "__key__", "__kind__"
 ROWS_AT_ONCE = 250_000
 """So many rows are scored together; those of one lead always are."""
-LAST_PLAIN = 127
+LAST_PLAIN, IN_PATHS = 127, "!$&'()*+,;=:@~"
+PANDAS = "PySpark does not yet fully support pandas"
+SETTINGS = {
+    "spark.sql.session.timeZone": "UTC",
+    "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
+    "spark.sql.execution.arrow.maxRecordsPerBatch": "65536",
+}
 REASONS = "array<struct<" + ", ".join(f"{field.name}: string" for field in REASON) + ">>"
 ANSWERS = {
     "lead_id": "string",
@@ -115,21 +123,22 @@ def _scored(
     from pyspark.sql import functions as F  # noqa: N812, PLC0415
 
     shapes = {name: _shape(frame, forms.get(name)) for name, frame in frames.items()}
-    parts = []
+    plans = reader.plans(shapes)
+    parts, leads = [], {}
     for name, frame in frames.items():
-        planned = reader.plan(TABLES[name], shapes[name])
-        lead = planned.chosen.get("lead_id")
-        if lead is None:
-            raise ContractError(planned.findings)
-        kept = [*planned.names, *({ROW} & {*frame.columns})]
-        row = F.struct(*(frame[f"`{column}`"] for column in kept)).alias(name)
+        planned = plans[name]
+        leads[name] = lead = planned.chosen["lead_id"]
+        kept = [each for each in (*planned.names, ROW) if each in frame.columns and each != lead]
+        # within a list, what a row of another table has not is one null, not one for every column
+        row = F.array(F.struct(*(frame[f"`{column}`"] for column in kept))).alias(name)
         key = _key(frame, lead, shapes[name].form(lead), shapes[name].kinds[lead]).alias(KEY)
         parts.append(frame.select(key, F.lit([*frames].index(name)).alias(KIND), row))
     together = reduce(lambda one, other: one.unionByName(other, allowMissingColumns=True), parts)
     ordered = together.repartition(KEY).sortWithinPartitions(KEY, KIND)
     context = ordered.sparkSession.sparkContext
     model = _Model(scorer.digest, scorer.name, scorer.version, context.broadcast(_files(scorer)))
-    task = _Task(model, shapes, reader, language, told)
+    settled = {name: _with_text(shape, leads[name]) for name, shape in shapes.items()}
+    task = _Task(model, settled, leads, reader, language, told)
     numbered = ROW in frames[LEADS.name].columns
     kinds = {name: kind for name, kind in ANSWERS.items() if language or name != "reasons"}
     schema = ", ".join(f"`{n}` {k}" for n, k in [*kinds.items(), *[(ROW, "long")] * numbered])
@@ -159,6 +168,8 @@ class _Task:
     model : _Model
     shapes : mapping of table name to Source
         Without parts.
+    leads : mapping of table name to str
+        The column of the lead's id.
     reader : Reader
     language : str or None
     told : Accumulator or None
@@ -167,6 +178,7 @@ class _Task:
 
     model: _Model
     shapes: Mapping[str, Source]
+    leads: Mapping[str, str]
     reader: Reader
     language: str | None
     told: "Accumulator[list[Told]] | None"
@@ -202,8 +214,9 @@ class _Task:
         yield from table.cast(_plain(table.schema)).to_batches()
 
     def _held(self, name: str, rows: pa.Table) -> Held:
-        own = rows.filter(pc.equal(rows[KIND], [*self.shapes].index(name)))[name]
-        return Held(pa.Table.from_struct_array(own.combine_chunks()))
+        own = rows.filter(pc.equal(rows[KIND], [*self.shapes].index(name)))
+        table = pa.Table.from_struct_array(pc.list_flatten(own[name]).combine_chunks())
+        return Held(table.append_column(self.leads[name], own[KEY]))
 
 
 def whole_leads(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
@@ -271,7 +284,8 @@ def run(
         frames = {
             name: _numbered(session, source, starts[name]) for name, source in sources.items()
         }
-        forms = {name: _forms(reader, name, source) for name, source in sources.items()}
+        plans = reader.plans(sources)
+        forms = {name: _forms(plans[name], source) for name, source in sources.items()}
         answers = _scored(frames, forms, reader, scorer, language=language, told=told)
         place = folder.absolute() / "parts"
         answers.sortWithinPartitions(ROW).write.parquet(str(place))
@@ -301,9 +315,10 @@ def _numbered(session: "SparkSession", source: Source, starts: tuple[int, ...]) 
     return frame.withColumn(ROW, start + F.col("_metadata.row_index"))
 
 
-def _as_spark_writes(name: str) -> tuple[str, str]:
-    """Give the name of a file as Spark may: all encoded that no URI has, or only the plain part."""
-    return quote(name), "".join(each if ord(each) > LAST_PLAIN else quote(each) for each in name)
+def _as_spark_writes(name: str) -> set[str]:
+    """Give the name of a file as Spark may: with all encoded that no URI has, or the plain part."""
+    plain = (each if ord(each) > LAST_PLAIN else quote(each, safe=IN_PATHS) for each in name)
+    return {name, quote(name, safe=IN_PATHS), "".join(plain)}
 
 
 def _starts(source: Source) -> tuple[int, ...]:
@@ -322,7 +337,7 @@ def _refuse_others(name: str, source: Source) -> None:
 
 @contextmanager
 def _session(folder: Path, memory: int) -> "Iterator[SparkSession]":
-    """Start Spark, or take the one that runs in this process already.
+    """Take the Spark that runs in this process, or start one for this job.
 
     Where it runs is told by Spark's own settings, such as ``spark.master`` in its defaults; else
     on all cores of this machine.
@@ -334,26 +349,34 @@ def _session(folder: Path, memory: int) -> "Iterator[SparkSession]":
             f"--engine spark needs Spark ({missing}): pip install 'leadqual[spark]'"
         ) from missing
     running = SparkSession.getActiveSession()
-    if running is not None:
-        yield running
-        return
-    java.provide()
-    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # noqa: TID251
-    settings = {
-        "spark.driver.memory": f"{memory >> 20}m",
-        "spark.local.dir": str(folder.absolute()),
-        "spark.log.level": "ERROR",
-        "spark.ui.enabled": "false",
-        "spark.sql.session.timeZone": "UTC",
-        "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
-        "spark.sql.execution.arrow.maxRecordsPerBatch": "65536",
-    }
-    builder = SparkSession.builder.appName("leadqual score")
-    session = reduce(lambda made, each: made.config(*each), settings.items(), builder).getOrCreate()
+    if running is None:
+        java.provide()
+        os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # noqa: TID251
+        start = {
+            "spark.driver.memory": f"{memory >> 20}m",
+            "spark.local.dir": str(folder.absolute()),
+            "spark.log.level": "ERROR",
+            "spark.ui.enabled": "false",
+        }
+        builder = SparkSession.builder.appName("leadqual score")
+        session = reduce(lambda made, one: made.config(*one), start.items(), builder).getOrCreate()
+    else:
+        session = running
+    before = {name: session.conf.get(name) for name in SETTINGS}
     try:
-        yield session
+        _set(session, SETTINGS)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", PANDAS)  # none is used there
+            yield session
     finally:
-        session.stop()
+        _set(session, before)
+        if running is None:
+            session.stop()
+
+
+def _set(session: "SparkSession", settings: "Mapping[str, str | None]") -> None:
+    for name, value in settings.items():
+        session.conf.set(name, value or "")
 
 
 def _lists() -> "AccumulatorParam[list[Told]]":
@@ -380,8 +403,14 @@ def _shape(frame: "DataFrame", forms: Mapping[str, Form] | None) -> Source:
     return Source((), tuple(kinds), kinds, forms=forms)
 
 
-def _forms(reader: Reader, name: str, source: Source) -> dict[str, Form]:
-    wholes = whole_numbers(reader.plan(TABLES[name], source), source)
+def _with_text(shape: Source, lead: str) -> Source:
+    """Describe the source with its lead's ids as `_key` gives them."""
+    forms = {**(shape.forms or {}), lead: Form(whole=False)}
+    return replace(shape, kinds={**shape.kinds, lead: pa.string()}, forms=forms)
+
+
+def _forms(planned: Plan, source: Source) -> dict[str, Form]:
+    wholes = whole_numbers(planned, source)
     return {column: Form(whole=whole) for column, whole in wholes.items()}
 
 
