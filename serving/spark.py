@@ -131,8 +131,8 @@ def _scored(
         kept = [each for each in (*planned.names, ROW) if each in frame.columns and each != lead]
         # within a list, what a row of another table has not is one null, not one for every column
         row = F.array(F.struct(*(frame[f"`{column}`"] for column in kept))).alias(name)
-        key = _key(frame, lead, shapes[name].form(lead), shapes[name].kinds[lead]).alias(KEY)
-        parts.append(frame.select(key, F.lit([*frames].index(name)).alias(KIND), row))
+        key = _key(name, frame[f"`{lead}`"], shapes[name].form(lead), shapes[name].kinds[lead])
+        parts.append(frame.select(key.alias(KEY), F.lit([*frames].index(name)).alias(KIND), row))
     together = reduce(lambda one, other: one.unionByName(other, allowMissingColumns=True), parts)
     ordered = together.repartition(KEY).sortWithinPartitions(KEY, KIND)
     context = ordered.sparkSession.sparkContext
@@ -414,15 +414,14 @@ def _forms(planned: Plan, source: Source) -> dict[str, Form]:
     return {column: Form(whole=whole) for column, whole in wholes.items()}
 
 
-def _key(frame: "DataFrame", name: str, form: Form, kind: pa.DataType) -> "Column":
+def _key(table: str, column: "Column", form: Form, kind: pa.DataType) -> "Column":
     """Give ids as text, as `as_text` does."""
     from pyspark.sql import functions as F  # noqa: N812, PLC0415
 
-    column = frame[f"`{name}`"]
     if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
         if not form.whole:
             raise UsageError(
-                f"lead ids in {name} are fractions: cast them to text or whole numbers"
+                f"lead ids in {table} are fractions: cast them to text or whole numbers"
             )
         return column.cast("long").cast("string")
     text = column.cast("string")
