@@ -327,7 +327,7 @@ def _starts(source: Source) -> tuple[int, ...]:
 
 def _refuse_others(name: str, source: Source) -> None:
     for part in source.parts:
-        if not isinstance(part, ParquetFile):
+        if not (isinstance(part, ParquetFile) and isinstance(part.path, Path)):
             raise UsageError(
                 f"--engine spark reads Parquet files or folders of them, and --{name} "
                 f"{getattr(part, 'path', 'of a database')} is none: use --engine local, or export "
