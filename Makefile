@@ -9,6 +9,7 @@ WORKERS ?= 2
 DATA    ?= demo/crm
 MODEL   ?= demo/model
 PORT    ?= 8000
+BENCH   ?= startup kernel serving serving_and_mlflow reasons features backlog backlog_and_pandas training
 
 RUN      = .venv/bin/python
 LEADQUAL = .venv/bin/leadqual
@@ -60,8 +61,10 @@ notebooks: setup ## run a copy of the notebooks, with what they show, in execute
 	@rm -rf executed && mkdir executed && cp notebooks/*.ipynb executed/
 	$(NBMAKE) --overwrite executed
 
-bench: setup ## the figures of docs/results.md, measured on this machine
-	@for script in $(filter-out benchmarks/processes.py,$(wildcard benchmarks/*.py)); do echo "== $$script"; $(RUN) "$$script" || exit; done
+bench: setup ## measure speed on this machine, also into bench/results.json; BENCH="kernel features" for some
+	@missed=; for name in $(BENCH); do \
+		echo "== benchmarks/$$name.py"; $(RUN) "benchmarks/$$name.py" || missed="$$missed $$name"; \
+	done; [ -z "$$missed" ] || { echo "below a bar, or failed:$$missed" >&2; exit 1; }
 
 docs: setup ## write the pages of docs/ that are made from the code
 	$(RUN) docs/generate.py
@@ -73,7 +76,7 @@ lock: setup ## resolve the dependencies of pyproject.toml into requirements.lock
 		--custom-compile-command "make lock" --output-file requirements.lock
 
 clean: ## remove what was made here, .venv excepted
-	rm -rf demo executed build dist .numba_checked .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf bench demo executed build dist .numba_checked .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name .venv -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The environment, made once and again whenever the lock changes. Made by the first Python found

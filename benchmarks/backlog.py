@@ -5,7 +5,7 @@
 scores a million leads with 18 million events from Parquet to Parquet, and in another process reads
 the same files and runs the model's bare predict on a matrix that is ready, in as many threads.
 Without ``--model`` it trains one first, on a simulated CRM of 4,000 leads. The million is simulated
-once into ``--data``, where the next run finds it; without it, into a temporary folder.
+once into ``--data``, where the next run finds it.
 """
 
 import argparse
@@ -20,7 +20,8 @@ from statistics import median
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # serving.py beside this hides it
 
-from benchmarks.processes import measured, simulated, trained
+from benchmarks import results
+from benchmarks.processes import DATA, measured, simulated, trained
 
 LEADS, MONTHS = 1_000_000, 19
 BAR_RATIO, BAR_GB = 2.0, 1.8
@@ -58,7 +59,7 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as temporary:
         model = options.model or trained(Path(temporary))[1]
-        crm = simulated(options.data or Path(temporary), options.leads, MONTHS)
+        crm = simulated(options.data, options.leads, MONTHS)
         turns = [
             (_run("bound", crm, model), _run("score", crm, model)) for _ in range(options.turns)
         ]
@@ -131,12 +132,13 @@ def _report(turns: list[tuple[Ran, Ran]]) -> int:
     ratio = median(score.total / bound.total for bound, score in turns)
     peak = max(score.peak_gb for _, score in turns)
     print(f"median ratio {ratio:.2f} (bar {BAR_RATIO:g}), peak {peak:.2f} GB (bar {BAR_GB:g})")
+    results.keep("backlog", [{"bound": asdict(one), "score": asdict(own)} for one, own in turns])
     return int(ratio > BAR_RATIO or peak > BAR_GB)
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--data", type=Path, help="a folder for the simulated tables")
+    parser.add_argument("--data", type=Path, default=DATA, help="a folder for simulated tables")
     parser.add_argument("--model", type=Path, help="a folder that `leadqual train` wrote")
     parser.add_argument("--leads", type=int, default=LEADS)
     parser.add_argument("--turns", type=int, default=3)

@@ -1,25 +1,24 @@
-"""How fast events become features, and with how much memory: against the same features in Polars.
+"""How fast events become features, and with how much memory: against Polars and DuckDB.
 
     python benchmarks/features.py --data FOLDER
 
 turns a million leads with 18 million events from Parquet into a float32 matrix of more than a
 hundred features as of one moment: by the readers (which also check the tables), the history and the
-kernel, and in Polars (`benchmarks/peers/features_in_polars.py`), each in a process of its own. Both
-are told which event types and categories have a feature. Before anything is timed, both must give
-the same features of a sample of leads. A process does the work several times. The first time is
-shown by itself: besides imports and compilation it holds what the machine takes to hand out two GB
-of memory, which on a virtual one can be a second.
+kernel, in Polars (`benchmarks/peers/features_in_polars.py`) and in DuckDB
+(`benchmarks/peers/features_in_duckdb.py`), each in a process of its own with two threads. All are
+told which event types and categories have a feature. Before anything is timed, all must give the
+same features of a sample of leads. A process does the work several times. The first time is shown
+by itself: besides imports and compilation it holds what the machine takes to hand out two GB of
+memory, which on a virtual one can be a second.
 
-Both take events in any order: a log in order of time, and events that already stand by lead and
-time. For comparison there is a query that relies on the latter and sorts nothing.
-The million is simulated once into ``--data``, where the next run finds it; without it, into a
-temporary folder.
+All take events in any order: a log in order of time, and events that already stand by lead and
+time. For comparison there is a Polars query that relies on the latter and sorts nothing.
+The million is simulated once into ``--data``, where the next run finds it.
 """
 
 import argparse
 import json
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -30,7 +29,8 @@ from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # features.py beside this hides it
 
-from benchmarks.processes import measured, simulated
+from benchmarks import results
+from benchmarks.processes import DATA, measured, simulated
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,12 +44,14 @@ REPEATS = 2
 THREADS = 2
 BAR_RATIO, BAR_GB = 5.0, 2.2
 BY_TIME, BY_LEAD = "events_by_time.parquet", "events.parquet"
-CASES = {
-    "a log by time": (BY_TIME, "polars"),
-    "by lead and time": (BY_LEAD, "polars"),
-    "same, not sorted": (BY_LEAD, "unsorted"),
-}
-"""How the events stand: their file and the side of Polars; the last one is under no bar."""
+CASES = (
+    ("by time", BY_TIME, "polars"),
+    ("by time", BY_TIME, "duckdb"),
+    ("by lead", BY_LEAD, "polars"),
+    ("by lead", BY_LEAD, "duckdb"),
+    ("by lead", BY_LEAD, "unsorted"),
+)
+"""How the events stand, their file, and the peer; the last one is under no bar."""
 
 
 @dataclass(frozen=True)
@@ -64,15 +66,15 @@ class Ran:
 
 @dataclass(frozen=True)
 class Turn:
-    """Both sides, one after the other."""
+    """A peer and ours, one after the other."""
 
-    polars: Ran
+    peer: Ran
     ours: Ran
 
     @property
     def ratio(self) -> float:
         """How many times faster ours was."""
-        return self.polars.seconds / self.ours.seconds
+        return self.peer.seconds / self.ours.seconds
 
 
 def main() -> None:
@@ -81,16 +83,14 @@ def main() -> None:
     if options.work:
         print(json.dumps(asdict(_work(options.work, options.data, options.events))))
         return
-    with tempfile.TemporaryDirectory() as temporary:
-        crm = simulated(options.data or Path(temporary), options.leads, MONTHS)
-        _run("prepare", crm, BY_LEAD)
-        turns = {
-            case: [
-                Turn(_run(side, crm, events), _run("ours", crm, events))
-                for _ in range(options.turns)
-            ]
-            for case, (events, side) in CASES.items()
-        }
+    crm = simulated(options.data, options.leads, MONTHS)
+    _run("prepare", crm, BY_LEAD)
+    turns = {
+        (stand, side): [
+            Turn(_run(side, crm, events), _run("ours", crm, events)) for _ in range(options.turns)
+        ]
+        for stand, events, side in CASES
+    }
     sys.exit(_report(turns))
 
 
@@ -114,7 +114,7 @@ def _ours(leads: Path, events: Path, spec: "Spec", as_of_us: int) -> "npt.NDArra
     return matrix(wanted, known, rows, np.full(len(rows), as_of_us), threads=THREADS)
 
 
-def _theirs(
+def _in_polars(
     leads: Path, events: Path, spec: "Spec", as_of_us: int, *, sort: bool = True
 ) -> "npt.NDArray[np.float32]":
     from benchmarks.peers import features_in_polars  # noqa: PLC0415
@@ -122,10 +122,17 @@ def _theirs(
     return features_in_polars.features(leads, events, spec, as_of_us, sort=sort)
 
 
+def _in_duckdb(leads: Path, events: Path, spec: "Spec", as_of_us: int) -> "npt.NDArray[np.float32]":
+    from benchmarks.peers import features_in_duckdb  # noqa: PLC0415
+
+    return features_in_duckdb.features(leads, events, spec, as_of_us, threads=THREADS)
+
+
 SIDES: dict[str, Callable[..., "npt.NDArray[np.float32]"]] = {
     "ours": _ours,
-    "polars": _theirs,
-    "unsorted": partial(_theirs, sort=False),
+    "polars": _in_polars,
+    "unsorted": partial(_in_polars, sort=False),
+    "duckdb": _in_duckdb,
 }
 
 
@@ -139,7 +146,10 @@ def _work(work: str, crm: Path, events: str) -> Ran:
     spec = Spec.read(crm / "spec.json")
     leads, some = crm / "sample" / "leads.parquet", crm / "sample" / "events.parquet"
     if work == "prepare":
-        return _agree(_ours(leads, some, spec, NOW_US), _theirs(leads, some, spec, NOW_US), spec)
+        ours = _ours(leads, some, spec, NOW_US)
+        for peer in (_in_polars, _in_duckdb):
+            _agree(ours, peer(leads, some, spec, NOW_US), spec)
+        return Ran(0.0, ours.shape[1])
     side = SIDES[work]
     seconds, features = [], 0
     for _ in range(1 + REPEATS):
@@ -175,13 +185,14 @@ def _prepare(crm: Path, as_of_us: int) -> None:
         pq.write_table(events.take(order), crm / BY_TIME, compression="zstd")
 
 
-def _agree(ours: "npt.NDArray[np.float32]", theirs: "npt.NDArray[np.float32]", spec: "Spec") -> Ran:
+def _agree(
+    ours: "npt.NDArray[np.float32]", theirs: "npt.NDArray[np.float32]", spec: "Spec"
+) -> None:
     """Compare both matrices of the sample; float32 and the order of sums may show in digit 5."""
     import numpy as np  # noqa: PLC0415
 
     for name, one, other in zip(spec.names, ours.T, theirs.T, strict=True):
         np.testing.assert_allclose(one, other, rtol=2e-5, atol=1e-5, err_msg=name)
-    return Ran(0.0, ours.shape[1])
 
 
 def _run(work: str, crm: Path, events: str) -> Ran:
@@ -190,37 +201,39 @@ def _run(work: str, crm: Path, events: str) -> Ran:
     return Ran(**json.loads(found.said) | {"peak_gb": found.peak_gb})
 
 
-def _report(turns: dict[str, list[Turn]]) -> int:
+def _report(turns: dict[tuple[str, str], list[Turn]]) -> int:
     print("seconds from Parquet to the matrix, those of the first time, and the process's memory")
     print(
-        f"{'events stand':>17} {'turn':>4} {'features':>8} {'Polars s':>9} {'first':>6} {'GB':>5} "
-        f"{'leadqual s':>11} {'first':>6} {'GB':>5} {'ratio':>6}"
+        f"{'events':>8} {'peer':>9} {'turn':>4} {'features':>8} {'peer s':>7} {'first':>6} "
+        f"{'GB':>5} {'leadqual s':>11} {'first':>6} {'GB':>5} {'ratio':>6}"
     )
-    for case, done in turns.items():
+    figures = []
+    for (stand, side), done in turns.items():
         for number, turn in enumerate(done, 1):
+            figures.append({"events": stand, "peer": side, "turn": number, **asdict(turn)})
             print(
-                f"{case:>17} {number:>4} {turn.ours.features:>8} {turn.polars.seconds:>9.1f} "
-                f"{turn.polars.first_seconds:>6.1f} {turn.polars.peak_gb:>5.2f} "
-                f"{turn.ours.seconds:>11.2f} {turn.ours.first_seconds:>6.2f} "
-                f"{turn.ours.peak_gb:>5.2f} {turn.ratio:>6.1f}"
+                f"{stand:>8} {side:>9} {number:>4} {turn.ours.features:>8} "
+                f"{turn.peer.seconds:>7.1f} {turn.peer.first_seconds:>6.1f} "
+                f"{turn.peer.peak_gb:>5.2f} {turn.ours.seconds:>11.2f} "
+                f"{turn.ours.first_seconds:>6.2f} {turn.ours.peak_gb:>5.2f} {turn.ratio:>6.1f}"
             )
-    ratios = {case: median(turn.ratio for turn in done) for case, done in turns.items()}
+    results.keep("features", figures)
     peak = max(turn.ours.peak_gb for done in turns.values() for turn in done)
     missed = peak > BAR_GB
-    for case, (_, side) in CASES.items():
-        low = ratios[case] < BAR_RATIO
-        missed |= low and side == "polars"
-        verdict = (
-            f"bar {BAR_RATIO:g}: {'below' if low else 'PASS'}" if side == "polars" else "no bar"
-        )
-        print(f"{case:>17}: median ratio {ratios[case]:.1f} ({verdict})")
+    for (stand, side), done in turns.items():
+        ratio = median(turn.ratio for turn in done)
+        verdict = f"bar {BAR_RATIO:g}: {'below' if ratio < BAR_RATIO else 'PASS'}"
+        if side == "unsorted":
+            verdict = "no bar"
+        missed |= verdict.endswith("below")
+        print(f"{stand:>8} {side:>9}: median ratio {ratio:.1f} ({verdict})")
     print(f"peak {peak:.2f} GB (bar {BAR_GB:g}: {'above' if peak > BAR_GB else 'PASS'})")
     return int(missed)
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--data", type=Path, help="a folder for the simulated tables")
+    parser.add_argument("--data", type=Path, default=DATA, help="a folder for simulated tables")
     parser.add_argument("--leads", type=int, default=LEADS)
     parser.add_argument("--turns", type=int, default=2)
     parser.add_argument("--work", choices=("prepare", *SIDES), help=argparse.SUPPRESS)

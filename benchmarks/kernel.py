@@ -9,6 +9,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from benchmarks import results
 from features.engagement import engagement
 from features.history import DAY_US
 from features.matrix import FeatureSpec, _kernel_arguments
@@ -42,6 +43,7 @@ def main() -> None:
     print(
         f"kernel {ours:.2f} us, plain Python {theirs:.1f} us, ratio {theirs / ours:.0f} (bar {BAR})"
     )
+    results.keep("kernel", [{"kernel_us": ours, "plain_python_us": theirs}])
 
 
 if __name__ == "__main__":

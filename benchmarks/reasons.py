@@ -13,13 +13,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # serving.py hides the package
 
+from benchmarks import results
 from benchmarks.processes import trained
 
 if TYPE_CHECKING:
@@ -180,6 +181,7 @@ def _report(turns: list[Turn]) -> int:
         f"reasons of one lead cost {ratio:.1f} bare predicts (bar {BAR_RATIO:g}), {slower:.1f} of "
         f"LightGBM's own; {leads:,.0f} leads/s in {THREADS} threads (bar {BAR_LEADS:,})"
     )
+    results.keep("reasons", [asdict(turn) for turn in turns])
     return int(ratio > BAR_RATIO or leads < BAR_LEADS)
 
 

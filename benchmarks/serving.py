@@ -18,10 +18,8 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -29,12 +27,12 @@ from statistics import median
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # this file hides `serving`
 
-from benchmarks.processes import ROOT, trained
+from benchmarks import results
+from benchmarks.processes import HOST, served, trained
 
 CONNECTIONS = 8
 EVENTS = 20
 BAR_RATIO, BAR_TAIL = 0.45, 4.0
-HOST = "127.0.0.1"
 
 
 @dataclass(frozen=True)
@@ -63,9 +61,10 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as work:
         model = options.model or trained(Path(work))[1]
-        with _server(model) as port:
-            client = _wrk(Path(work)) if shutil.which("wrk") else _loop
-            turn = partial(client, port, seconds=options.seconds)
+        # As a module: this file hides `serving`.
+        serve = [sys.executable, "-m", "benchmarks.serving", "--serve"]
+        with served([*serve, f"--model={model.resolve()}"], "/readyz") as server:
+            turn = partial(load(Path(work), body()), server.port, seconds=options.seconds)
             turn("/bare"), turn("/v1/score")  # warm
             turns = [(turn("/bare"), turn("/v1/score")) for _ in range(options.turns)]
     sys.exit(_report(turns, "wrk" if shutil.which("wrk") else "a client of its own"))
@@ -113,37 +112,17 @@ def _serve(model: Path, port: int) -> None:
     server.serve(app, Settings(host=HOST, port=port, log_level="warning"))
 
 
-@contextmanager
-def _server(model: Path) -> Iterator[int]:
-    with socket.create_server((HOST, 0)) as free:
-        port = free.getsockname()[1]
-    serve = [sys.executable, "-m", "benchmarks.serving", "--serve"]  # this file hides `serving`
-    process = subprocess.Popen([*serve, f"--model={model.resolve()}", f"--port={port}"], cwd=ROOT)
-    try:
-        _wait(f"http://{HOST}:{port}/readyz", process)
-        yield port
-    finally:
-        process.terminate()
-        process.wait(timeout=20)
+def load(work: Path, payload: bytes) -> Callable[..., Load]:
+    """Give what loads a port's path with a body: `wrk` where it is found, else a loop of ours."""
+    return _wrk(work, payload) if shutil.which("wrk") else partial(_loop, payload)
 
 
-def _wait(url: str, process: subprocess.Popen[bytes]) -> None:
-    for _ in range(300):
-        if process.poll() is not None:
-            sys.exit("the server did not start")
-        try:
-            with urllib.request.urlopen(url):  # noqa: S310  # our own
-                return
-        except OSError:
-            time.sleep(0.2)
-    sys.exit("the server is not ready after a minute")
-
-
-def _wrk(work: Path) -> Callable[..., Load]:
-    (work / "body.json").write_bytes(body())
-    script = work / "post.lua"
+def _wrk(work: Path, payload: bytes) -> Callable[..., Load]:
+    stored = Path(tempfile.mkdtemp(dir=work))
+    (stored / "body.json").write_bytes(payload)
+    script = stored / "post.lua"
     script.write_text(
-        f'local file = io.open("{work / "body.json"}", "rb")\n'
+        f'local file = io.open("{stored / "body.json"}", "rb")\n'
         'wrk.method, wrk.body = "POST", file:read("*a")\n'
         'wrk.headers["Content-Type"] = "application/json"\n'
         "function done(summary, latency)\n"
@@ -165,9 +144,8 @@ def _wrk(work: Path) -> Callable[..., Load]:
     return turn
 
 
-def _loop(port: int, path: str, *, seconds: float) -> Load:
+def _loop(payload: bytes, port: int, path: str, *, seconds: float) -> Load:
     """Keep every connection busy from one loop, with as little work a request as can be."""
-    payload = body()
     head = f"POST {path} HTTP/1.1\r\nHost: {HOST}\r\nContent-Type: application/json\r\n"
     request = f"{head}Content-Length: {len(payload)}\r\n\r\n".encode() + payload
     ready = selectors.DefaultSelector()
@@ -223,6 +201,7 @@ def _report(turns: list[tuple[Load, Load]], client: str) -> int:
         f"median ratio {ratio:.2f} (bar {BAR_RATIO}), p99/p50 {tail:.2f} (bar {BAR_TAIL:g}), "
         f"{errors} errors (bar 0)"
     )
+    results.keep("serving", [{"bare": asdict(bare), "score": asdict(own)} for bare, own in turns])
     return int(ratio < BAR_RATIO or tail > BAR_TAIL or errors > 0)
 
 

@@ -6,6 +6,10 @@ import sys
 import time
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks import results
+
 TURNS = 7
 BAR_SECONDS = 0.3
 
@@ -17,6 +21,7 @@ def main() -> None:
     verdict = "holds" if leadqual - bare < BAR_SECONDS else "MISSED"
     print(f"leadqual --help {leadqual:.3f} s, python -c pass {bare:.3f} s")
     print(f"difference {leadqual - bare:.3f} s (bar {BAR_SECONDS}): {verdict}")
+    results.keep("startup", [{"leadqual_help_seconds": leadqual, "python_seconds": bare}])
 
 
 def _median(command: list[str]) -> float:

@@ -1,6 +1,5 @@
 """Versions, aliases and artifacts in a registry of one file; and what is said when it fails."""
 
-import json
 import logging
 import os
 import shutil
@@ -9,11 +8,10 @@ import sys
 from datetime import UTC, datetime
 
 import numpy as np
-import pandas as pd
 import pytest
 import sqlalchemy
 
-from tests.scorers import AS_OF_US, EPOCH_US, small_leads, small_scorer
+from tests.scorers import AS_OF_US, small_leads, small_scorer
 from training import registry, tracking
 from training.registry import RegistryError
 from training.scorer import ArtifactError
@@ -298,61 +296,6 @@ def test_a_folder_without_an_artifact_is_not_registered(uri, tmp_path):
     with pytest.raises(RegistryError, match=r"holds no manifest\.json"):
         registry.register(tmp_path / "nothing", "leads", uri=uri)
     assert registry.versions(uri=uri) == ()
-
-
-def test_mlflow_scores_raw_leads_as_the_scorer_does(two_versions, artifacts):
-    _, scorer = artifacts[0]
-    leads = small_leads(5, 40)
-    as_of = np.full(40, AS_OF_US)
-    as_of[3] = EPOCH_US - 1
-    expected = scorer.score(leads, as_of)
-
-    with tracking.connected(two_versions):
-        model = tracking.mlflow().pyfunc.load_model("models:/leads/1")
-        answer = model.predict(raw(leads, as_of))
-        with pytest.raises(ValueError, match=r"lead 'lead-1' cannot be read.* no time zone"):
-            model.predict(raw(leads, as_of).assign(as_of="2026-01-01 09:00"))
-
-    np.testing.assert_array_equal(answer["score"].to_numpy(), expected.score)
-    np.testing.assert_array_equal(answer["percentile"].to_numpy(), expected.percentile)
-    assert answer["why"].tolist() == [expected.whys[code] for code in expected.why]
-    assert answer["decision"][3] == "abstain"
-    assert answer["grade"][3] == ""
-    assert {"hand_off", "nurture"} <= set(answer["decision"])
-
-
-def raw(leads, as_of):
-    """The table that MLflow is asked with: JSON and ISO 8601."""
-    history = leads.history
-    return pd.DataFrame(
-        {
-            "lead_id": [f"lead-{row + 1}" for row in range(len(leads))],
-            "created_at": [iso(time) for time in leads.created_us],
-            "as_of": [iso(time) for time in as_of],
-            "attributes": [
-                json.dumps({name: column[row] for name, column in leads.columns.items()})
-                for row in range(len(leads))
-            ],
-            "events": [
-                json.dumps([event_of(history, e) for e in range(*history.ptr[row : row + 2])])
-                for row in range(len(leads))
-            ],
-        }
-    )
-
-
-def event_of(history, e):
-    value, channel = float(history.value[e]), int(history.channel_code[e])
-    return {
-        "event_type": history.types[history.type_code[e]],
-        "occurred_at": iso(history.occurred_us[e]),
-        "channel": history.channels[channel] if channel < len(history.channels) else None,
-        "value": None if np.isnan(value) else value,
-    }
-
-
-def iso(time_us):
-    return f"{np.datetime64(int(time_us), 'us')}Z"
 
 
 def test_importing_the_registry_imports_neither_mlflow_nor_the_scorer():
