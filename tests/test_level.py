@@ -199,4 +199,4 @@ def test_the_level_hands_off_the_same_leads_by_a_capacity(study, monkeypatch):
     X = study.matrix(with_level.spec, study.snapshots)
     flagged = [each.probability(X) >= each.rule.threshold for each in (with_level, without)]
     assert 0 < flagged[0].sum() < len(X)
-    np.testing.assert_array_equal(*flagged)
+    np.testing.assert_array_equal(flagged[0], flagged[1])
