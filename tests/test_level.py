@@ -12,7 +12,7 @@ from scipy.special import expit
 
 from features.history import DAY_US
 from tests.worlds import PLAIN, World, few_rounds, learn_quickly, plain_world, plainly_learned
-from training import choosing, level, shipping
+from training import choosing, level, origins, shipping
 from training.calibration import Calibration
 from training.choosing import held_out, newest, training_rows
 from training.labels import DelayCurve
@@ -109,6 +109,15 @@ def test_any_leads_give_a_bounded_shift_that_keeps_their_order(seed, true_shift,
     assert (np.diff(raised) > 0).all()
 
 
+def test_scores_of_a_cut_stand_at_its_own_level():
+    log_odds, moved = np.linspace(-4, 0, 5), young_leads(0, 2.0)
+    cuts = [choosing.Scored(np.arange(5), log_odds, young) for young in (None, moved)]
+    found = choosing.probability(cuts, AS_IT_IS)
+    np.testing.assert_allclose(found[:5], expit(log_odds))
+    np.testing.assert_allclose(found[5:], expit(log_odds + shift(moved, AS_IT_IS)))
+    assert choosing.probability((), AS_IT_IS).shape == (0,)
+
+
 # In a training run
 
 
@@ -154,7 +163,7 @@ def test_held_out_scores_are_learned_from_other_leads(study):
         assert found is not None
         # Whatever is known of a fold's own leads changes nothing of its scores.
         lead = study.snapshots.lead
-        mine = study.hashes[lead] // choosing.FOLDS % level.FOLDS == 0
+        mine = study.hashes[lead] // origins.FOLDS % level.FOLDS == 0
         others = rows.only(~mine).fit(recipe.mix, study.seed)
     young = young_rows(rows.known, lead)
     expected = others.log_odds(rows.X[young & mine])
