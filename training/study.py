@@ -43,6 +43,7 @@ WEEKS_OF_ARRIVALS = 26
 
 Bool = npt.NDArray[np.bool_]
 Float64 = npt.NDArray[np.float64]
+UInt64 = npt.NDArray[np.uint64]
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,11 @@ class Study:
     def cluster(self) -> Int64:
         """The account of each lead, a code; without accounts, each lead is one of its own."""
         return clusters(self.crm, self.config.split.account)
+
+    @cached_property
+    def hashes(self) -> UInt64:
+        """A number per lead, by its id, and the same for all leads of an account."""
+        return _one_an_account(self.crm, self.cluster)
 
     def spec(self, until_us: int) -> tuple[FeatureSpec, tuple[Finding, ...]]:
         """Learn the feature spec from what was known at a moment."""
@@ -196,8 +202,7 @@ def prepare(crm: Crm, config: Config, *, seed: int = 0, threads: int = 1) -> Stu
     if len(np.unique(learned)) < 2:
         raise TooLittleHistory(_one_kind(crm, horizon, won=bool(learned.any())))
     judged = np.isin(snapshots.lead, _of_some_leads(snapshots, crm, MOST_SNAPSHOTS_TO_JUDGE).lead)
-    cluster = clusters(crm, config.split.account)
-    hashes = _hashes(crm)[np.unique(cluster, return_index=True)[1]][cluster]  # one an account
+    hashes = _one_an_account(crm, clusters(crm, config.split.account))
     found = origins(crm.leads.created_us, hashes, snapshots, horizon, crm.until_us)
     cuts = tuple(
         replace(cut, train=cut.train & judged, test=cut.test & judged) for cut in found.cuts
@@ -314,6 +319,10 @@ def _of_some_leads(snapshots: Snapshots, crm: Crm, most: int) -> Snapshots:
     share = most / len(snapshots)
     hashes = _hashes(crm)[snapshots.lead] // np.uint64(2**11)
     return snapshots.rows(hashes < share * 2.0**53)
+
+
+def _one_an_account(crm: Crm, cluster: Int64) -> UInt64:
+    return _hashes(crm)[np.unique(cluster, return_index=True)[1]][cluster]
 
 
 def _hashes(crm: Crm) -> npt.NDArray[np.uint64]:

@@ -62,6 +62,7 @@ def describe(
         "calibration": asdict(shipped.scorer.calibration) | {"judged": asdict(choice.calibration)},
         "test": _describe_test(study, judged),
         "exposure": _exposure(study, judged).as_dict(),
+        "level": shipped.level,
         "against_baselines": against,
         "rule": {
             **rule.as_dict(),
@@ -102,7 +103,19 @@ def _summary(report: dict[str, Any]) -> Iterator[str]:
     yield from _about_judging(report)
     yield from _about_figures(report["test"])
     yield from _about_proxies(report["time_proxies"])
+    yield from _about_level(report["level"])
     yield from _about_exposure(report["exposure"])
+
+
+def _about_level(shift: float) -> Iterator[str]:
+    if shift:
+        more = "more" if shift > 0 else "fewer"
+        yield (
+            f"The world has moved: leads that are too young to judge have clearly {more} wins so "
+            "far than the history explains, even if the time that wins take has changed. The odds "
+            f"of every score are multiplied by {np.exp(shift):.2f} for it; who ranks before whom "
+            "stays. Most of the history is of another world: train again soon."
+        )
 
 
 def _about_exposure(found: dict[str, Any]) -> Iterator[str]:
