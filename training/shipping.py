@@ -1,7 +1,7 @@
 """Shipping: the chosen recipe, its calibration and its rule, fitted once more on everything."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from training import handoff, level
 from training.choosing import (
     Choice,
     Scored,
+    TrainingRows,
     calibrate,
     evidence,
     held_out,
@@ -25,6 +26,7 @@ from training.choosing import (
     newest,
     training_rows,
 )
+from training.recipes import Recipe, importance
 from training.scorer import Card, LeadScorer
 from training.study import Study
 
@@ -60,7 +62,9 @@ def ship(study: Study, choice: Choice, judged: Sequence[Scored]) -> Shipped:
     it moves the threshold of a rule by capacity, and not who is handed off.
     """
     rows = training_rows(study, study.everything(), choice.recipe)
-    refit = rows.fit(choice.recipe.mix, study.seed, study.threads)
+    refit = _with_all_winners(study, choice.recipe, rows).fit(
+        choice.recipe.mix, study.seed, study.threads
+    )
     cuts = (*choice.scored, *judged) or (
         Scored(np.arange(len(study.snapshots)), refit.log_odds(rows.X)),
     )
@@ -104,6 +108,21 @@ def ship(study: Study, choice: Choice, judged: Sequence[Scored]) -> Shipped:
         judged_share=shares[1],
         level=moved_by,
         shifts=tuple(_shifts(study, rows.spec, every)),
+    )
+
+
+def _with_all_winners(study: Study, recipe: Recipe, rows: TrainingRows) -> TrainingRows:
+    """Add the leads that were won and are not in the sample; the others weigh more for it."""
+    rest, until = study.rest, study.crm.until_us
+    if not len(rest.won):
+        return rows
+    every = study.snapshots.followed_by(rest.won)
+    counts = rest.counts(every, study.crm)
+    return replace(
+        rows,
+        X=np.concatenate([rows.X, study.matrix(rows.spec, rest.won)]),
+        known=study.labels(every, until, recipe.half_life_days, counts),
+        importance=importance(every.as_of_us, until, recipe.half_life_days) * counts,
     )
 
 
