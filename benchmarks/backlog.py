@@ -3,7 +3,8 @@
     python benchmarks/backlog.py --data FOLDER --model DIR
 
 scores a million leads with 18 million events from Parquet to Parquet, and in another process reads
-the same files and runs the model's bare predict on a matrix that is ready, in as many threads.
+the same files and runs the model's bare predict on a matrix that is ready, in as many threads. Then
+it says what each part of the work takes of the processors when all is held in memory.
 Without ``--model`` it trains one first, on a simulated CRM of 4,000 leads. The million is simulated
 once into ``--data``, where the next run finds it.
 """
@@ -15,13 +16,14 @@ import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # serving.py beside this hides it
 
 from benchmarks import results
-from benchmarks.processes import DATA, measured, simulated, trained
+from benchmarks.processes import DATA, Measured, measured, simulated, trained
 
 LEADS, MONTHS = 1_000_000, 19
 BAR_RATIO, BAR_GB = 2.0, 1.8
@@ -54,8 +56,8 @@ def main() -> None:
     """Measure, print, and exit with 1 when a bar is missed."""
     options = _options()
     if options.work:
-        work = {"score": _score, "bound": _bound}[options.work]
-        print(json.dumps(asdict(work(options.data, options.model))))
+        work = {"score": _score, "bound": _bound, "parts": _parts}[options.work]
+        print(json.dumps(work(options.data, options.model)))
         return
     with tempfile.TemporaryDirectory() as temporary:
         model = options.model or trained(Path(temporary))[1]
@@ -63,10 +65,11 @@ def main() -> None:
         turns = [
             (_run("bound", crm, model), _run("score", crm, model)) for _ in range(options.turns)
         ]
-    sys.exit(_report(turns))
+        parts = json.loads(_measured("parts", crm, model).said)
+    sys.exit(_report(turns, parts))
 
 
-def _score(crm: Path, model: Path) -> Ran:
+def _score(crm: Path, model: Path) -> dict[str, float]:
     from serving.backlog import score_files  # noqa: PLC0415
     from training.scorer import LeadScorer  # noqa: PLC0415
     from training.simulator import NOW_US  # noqa: PLC0415
@@ -82,10 +85,10 @@ def _score(crm: Path, model: Path) -> Ran:
         threads=THREADS,
         rows_per_block=ROWS_PER_BLOCK,
     )
-    return Ran(0.0, 0.0, time.perf_counter() - started)
+    return asdict(Ran(0.0, 0.0, time.perf_counter() - started))
 
 
-def _bound(crm: Path, model: Path) -> Ran:
+def _bound(crm: Path, model: Path) -> dict[str, float]:
     import numpy as np  # noqa: PLC0415
     import pyarrow.parquet as pq  # noqa: PLC0415
 
@@ -108,16 +111,58 @@ def _bound(crm: Path, model: Path) -> Ran:
         predicted = np.concatenate(list(pool.map(scorer.estimator.log_odds, blocks)))
     total = time.perf_counter() - started
     assert rows > len(predicted) == len(X)
-    return Ran(read, total - read, total)
+    return asdict(Ran(read, total - read, total))
+
+
+def _parts(crm: Path, model: Path) -> dict[str, float]:
+    """Do the work part by part: the processor seconds of each."""
+    from serving.answer_file import answer_file  # noqa: PLC0415
+    from serving.answers import Answers  # noqa: PLC0415
+    from serving.backlog_rows import Reader  # noqa: PLC0415
+    from serving.blocks import score_backlog  # noqa: PLC0415
+    from training.scorer import LeadScorer  # noqa: PLC0415
+    from training.simulator import NOW_US  # noqa: PLC0415
+
+    scorer = LeadScorer.load(model)
+    clock = [time.process_time()]
+    backlog = Reader(NOW_US).read({name: crm / f"{name}.parquet" for name in ("leads", "events")})
+    clock.append(time.process_time())
+    starts = range(0, len(backlog), ROWS_PER_BLOCK)
+    blocks = [slice(at, min(at + ROWS_PER_BLOCK, len(backlog))) for at in starts]
+    for rows in blocks:
+        block = backlog.block(rows)
+        scorer.matrix(block.leads, block.as_of_us)
+    clock.append(time.process_time())
+    scores = score_backlog(scorer, backlog, threads=THREADS)
+    clock.append(time.process_time())
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        answer_file(Path(folder) / "scores.parquet", Path(folder) / "staged") as write,
+    ):
+        answers = Answers(scorer, backlog, scores)
+        for rows in blocks:
+            write(answers.of(rows))
+    clock.append(time.process_time())
+    read, features, score, wrote = (after - before for before, after in pairwise(clock))
+    return {
+        "read, check and group": read,
+        "features": features,
+        "predict and decide": score - features,
+        "write": wrote,
+    }
+
+
+def _measured(work: str, crm: Path, model: Path) -> Measured:
+    return measured("backlog", work, data=crm.resolve(), model=model.resolve())
 
 
 def _run(work: str, crm: Path, model: Path) -> Ran:
     """Run one side in a process of its own, and add its wall time and its peak memory."""
-    found = measured("backlog", work, data=crm.resolve(), model=model.resolve())
+    found = _measured(work, crm, model)
     return Ran(**json.loads(found.said) | {"wall": found.wall, "peak_gb": found.peak_gb})
 
 
-def _report(turns: list[tuple[Ran, Ran]]) -> int:
+def _report(turns: list[tuple[Ran, Ran]], parts: dict[str, float]) -> int:
     print("seconds, Parquet to Parquet against reading the files + bare predict on a ready matrix")
     print(
         f"{'turn':>4} {'read':>6} {'predict':>8} {'bound':>6} {'score':>6} {'ratio':>6} "
@@ -132,7 +177,11 @@ def _report(turns: list[tuple[Ran, Ran]]) -> int:
     ratio = median(score.total / bound.total for bound, score in turns)
     peak = max(score.peak_gb for _, score in turns)
     print(f"median ratio {ratio:.2f} (bar {BAR_RATIO:g}), peak {peak:.2f} GB (bar {BAR_GB:g})")
-    results.keep("backlog", [{"bound": asdict(one), "score": asdict(own)} for one, own in turns])
+    print("processor seconds of each part, all held in memory:")
+    for name, seconds in parts.items():
+        print(f"  {name:22} {seconds:6.1f} {seconds / sum(parts.values()):5.0%}")
+    figures = [{"bound": asdict(one), "score": asdict(own)} for one, own in turns]
+    results.keep("backlog", [*figures, {"processor_seconds": parts}])
     return int(ratio > BAR_RATIO or peak > BAR_GB)
 
 
@@ -142,7 +191,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--model", type=Path, help="a folder that `leadqual train` wrote")
     parser.add_argument("--leads", type=int, default=LEADS)
     parser.add_argument("--turns", type=int, default=3)
-    parser.add_argument("--work", choices=("score", "bound"), help=argparse.SUPPRESS)
+    parser.add_argument("--work", choices=("score", "bound", "parts"), help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
