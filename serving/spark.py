@@ -23,6 +23,7 @@ import pyarrow.compute as pc
 
 from features.arrow_types import inner, is_text
 from features.checked_table import Plan
+from features.column_map import per_table
 from features.contract import CHANGES, EVENTS, LEADS
 from features.findings import ContractError, UsageError
 from features.parquet_file import ParquetFile
@@ -103,7 +104,7 @@ def score(
         make the job fail, with the same error in its message.
     """
     scorer = open_model(model) if isinstance(model, str) else model
-    mapped = scorer.card.config.get("columns", {}) if columns is None else columns
+    mapped = per_table(scorer.card.config.get("columns", {})) if columns is None else columns
     reader = Reader(as_of, timezone, mapped, None, scorer.card.undated)
     frames = {LEADS.name: leads, EVENTS.name: events}
     frames |= {} if changes is None else {CHANGES.name: changes}
