@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
 
 KEY, KIND = "__key__", "__kind__"
+"""A hash of the lead's id, by which rows are shuffled and sorted, and the table a row is of."""
 ROWS_AT_ONCE = 250_000
 """So many rows are scored together; those of one lead always are."""
 LAST_PLAIN, IN_PATHS = 127, "!$&'()*+,;=:@~"
@@ -125,21 +126,22 @@ def _scored(
 
     shapes = {name: _shape(frame, forms.get(name)) for name, frame in frames.items()}
     plans = reader.plans(shapes)
-    parts, leads = [], {}
+    parts, settled = [], {}
     for name, frame in frames.items():
-        planned = plans[name]
-        leads[name] = lead = planned.chosen["lead_id"]
-        kept = [each for each in (*planned.names, ROW) if each in frame.columns and each != lead]
+        lead, shape = plans[name].chosen["lead_id"], shapes[name]
+        ids = _ids(name, frame[f"`{lead}`"], shape.form(lead), shape.kinds[lead])
+        others = [c for c in (*plans[name].names, ROW) if c in frame.columns and c != lead]
+        columns = (ids.alias(lead), *(frame[f"`{column}`"] for column in others))
         # within a list, what a row of another table has not is one null, not one for every column
-        row = F.array(F.struct(*(frame[f"`{column}`"] for column in kept))).alias(name)
-        key = _key(name, frame[f"`{lead}`"], shapes[name].form(lead), shapes[name].kinds[lead])
-        parts.append(frame.select(key.alias(KEY), F.lit([*frames].index(name)).alias(KIND), row))
+        row = F.array(F.struct(*columns)).alias(name)
+        kind = F.lit([*frames].index(name)).alias(KIND)
+        parts.append(frame.select(F.xxhash64(ids).alias(KEY), kind, row))
+        settled[name] = _with_text(shape, lead)
     together = reduce(lambda one, other: one.unionByName(other, allowMissingColumns=True), parts)
-    ordered = together.repartition(KEY).sortWithinPartitions(KEY, KIND)
+    ordered = together.repartition(KEY).sortWithinPartitions(KEY)
     context = ordered.sparkSession.sparkContext
     model = _Model(scorer.digest, scorer.name, scorer.version, context.broadcast(_files(scorer)))
-    settled = {name: _with_text(shape, leads[name]) for name, shape in shapes.items()}
-    task = _Task(model, settled, leads, reader, language, told)
+    task = _Task(model, settled, reader, language, told)
     numbered = ROW in frames[LEADS.name].columns
     kinds = {name: kind for name, kind in ANSWERS.items() if language or name != "reasons"}
     schema = ", ".join(f"`{n}` {k}" for n, k in [*kinds.items(), *[(ROW, "long")] * numbered])
@@ -169,8 +171,6 @@ class _Task:
     model : _Model
     shapes : mapping of table name to Source
         Without parts.
-    leads : mapping of table name to str
-        The column of the lead's id.
     reader : Reader
     language : str or None
     told : Accumulator or None
@@ -179,7 +179,6 @@ class _Task:
 
     model: _Model
     shapes: Mapping[str, Source]
-    leads: Mapping[str, str]
     reader: Reader
     language: str | None
     told: "Accumulator[list[Told]] | None"
@@ -216,8 +215,7 @@ class _Task:
 
     def _held(self, name: str, rows: pa.Table) -> Held:
         own = rows.filter(pc.equal(rows[KIND], [*self.shapes].index(name)))
-        table = pa.Table.from_struct_array(pc.list_flatten(own[name]).combine_chunks())
-        return Held(table.append_column(self.leads[name], own[KEY]))
+        return Held(pa.Table.from_struct_array(pc.list_flatten(own[name]).combine_chunks()))
 
 
 def whole_leads(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
@@ -226,7 +224,7 @@ def whole_leads(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
     Parameters
     ----------
     batches : iterable of pa.RecordBatch
-        With the column `KEY`, all rows of a lead after each other.
+        In order of the column `KEY`, a hash of the lead's id.
     """
     waiting: list[pa.RecordBatch] = []
     rows = 0
@@ -236,7 +234,7 @@ def whole_leads(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
         if rows >= ROWS_AT_ONCE:
             table = pa.Table.from_batches(waiting)
             key = table[KEY]
-            first = pc.index(pc.fill_null(pc.equal(key, key[-1]), False), True).as_py()
+            first = pc.index(key, key[-1]).as_py()
             if first > 0:
                 yield table.slice(0, first)
                 waiting, rows = table.slice(first).to_batches(), rows - first
@@ -405,7 +403,7 @@ def _shape(frame: "DataFrame", forms: Mapping[str, Form] | None) -> Source:
 
 
 def _with_text(shape: Source, lead: str) -> Source:
-    """Describe the source with its lead's ids as `_key` gives them."""
+    """Describe the source with its lead's ids as `_ids` gives them."""
     forms = {**(shape.forms or {}), lead: Form(whole=False)}
     return replace(shape, kinds={**shape.kinds, lead: pa.string()}, forms=forms)
 
@@ -415,7 +413,7 @@ def _forms(planned: Plan, source: Source) -> dict[str, Form]:
     return {column: Form(whole=whole) for column, whole in wholes.items()}
 
 
-def _key(table: str, column: "Column", form: Form, kind: pa.DataType) -> "Column":
+def _ids(table: str, column: "Column", form: Form, kind: pa.DataType) -> "Column":
     """Give ids as text, as `as_text` does."""
     from pyspark.sql import functions as F  # noqa: N812, PLC0415
 

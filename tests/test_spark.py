@@ -191,16 +191,16 @@ def test_a_row_that_breaks_the_contract_makes_the_job_fail_with_its_error(
 
 
 def keyed(*keys):
-    return [pa.record_batch({spark.KEY: pa.array(part, pa.string())}) for part in keys]
+    return [pa.record_batch({spark.KEY: pa.array(part, pa.int64())}) for part in keys]
 
 
 @pytest.mark.parametrize(
     ("batches", "parts"),
     [
-        (keyed(["a", "a", "b"], ["b", "c"]), [["a", "a"], ["b", "b"], ["c"]]),
-        (keyed(["a"], ["a"], ["a", "a", "b"]), [["a", "a", "a", "a"], ["b"]]),
-        (keyed([None, None, None], ["a"]), [[None, None, None], ["a"]]),
-        (keyed(["a"]), [["a"]]),
+        (keyed([1, 1, 2], [2, 3]), [[1, 1], [2, 2], [3]]),
+        (keyed([1], [1], [1, 1, 2]), [[1, 1, 1, 1], [2]]),
+        (keyed([1, 1, 1, 1], [1]), [[1, 1, 1, 1, 1]]),
+        (keyed([1]), [[1]]),
         ([], []),
     ],
 )
