@@ -9,7 +9,8 @@ WORKERS ?= 2
 DATA    ?= demo/crm
 MODEL   ?= demo/model
 PORT    ?= 8000
-BENCH   ?= startup kernel serving serving_and_mlflow reasons features backlog backlog_and_pandas training
+BENCH   ?= startup kernel serving serving_and_mlflow reasons features backlog backlog_and_pandas \
+           backlog_growth backlog_kills backlog_on_spark training
 
 RUN      = .venv/bin/python
 LEADQUAL = .venv/bin/leadqual

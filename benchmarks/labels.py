@@ -8,7 +8,10 @@ oracle), only matured rows, IPCW, and delayed-feedback EM. Each is judged on the
 after that moment, by the expected log loss under their true probabilities.
 
 In the last world deals began to close only lately, so its leads are split by their number instead:
-every fifth one judges, at moments of the last 90 days, the recipe that the rolling origin chooses.
+every fifth one judges, at moments of the last 90 days. IPCW and EM are there what `leadqual train`
+would ship: the recipe that the rolling origin chooses with IPCW, its calibration, and the level of
+the newest leads, each by its own labels. The oracle and the matured rows alone are the bare recipe:
+neither knows a level, and there is hardly a matured win to calibrate by.
 """
 
 import argparse
@@ -36,7 +39,9 @@ from features.readers import read_tables
 from training.choosing import TrainingRows, choose, training_rows
 from training.config import Config
 from training.crm import from_tables
+from training.judging import judge
 from training.recipes import Recipe
+from training.shipping import ship
 from training.simulator import NOW_US, World, simulate
 from training.study import Study, prepare
 
@@ -82,14 +87,15 @@ def _one(scenario: str, leads: int, seed: int) -> Figures:
     later = _study(world.leads, world.events, world.outcomes, NOW_US)
     snapshots = later.snapshots
     if scenario == AFTER:
-        study, recipe = _study(*_without_each_fifth(world), NOW_US), None
+        study = _study(*_without_each_fifth(world), NOW_US)
+        choice = choose(study)
+        recipe = choice.recipe
         recent = snapshots.as_of_us > NOW_US - DAYS_OF_NEW_WORLD * DAY_US
         new = recent & (snapshots.lead % EACH == 0)
     else:
         until = NOW_US - DAYS_AFTER * DAY_US
         study, recipe = _study(world.leads, world.events, world.outcomes, until), Recipe("blend")
         new = later.crm.leads.created_us[snapshots.lead] > until
-    recipe = recipe or choose(study).recipe
     truth = world.truth.to_pandas().set_index(["lead_id", "age_days"]).sort_index()
     soft = replace(study, config=Config.model_validate({"label": {"strategy": "em"}}))
     rows = training_rows(study, study.everything(), recipe)
@@ -104,7 +110,12 @@ def _one(scenario: str, leads: int, seed: int) -> Figures:
     probability = _true(truth, later, "probability")
     new &= np.isfinite(probability)
     Z = later.matrix(rows.spec, later.snapshots.rows(new))
-    return {name: _judged(each, recipe, Z, probability[new]) for name, each in fits.items()}
+    scores = {name: _scores(each, recipe, Z) for name, each in fits.items()}
+    if scenario == AFTER:
+        cuts = judge(study, choice).scored
+        for name, each in (("ipcw", study), ("em", soft)):
+            scores[name] = ship(each, choice, cuts).scorer.probability(Z)
+    return {name: _judged(score, probability[new]) for name, score in scores.items()}
 
 
 def _without_each_fifth(world: World) -> tuple[pa.Table, pa.Table, pa.Table]:
@@ -115,14 +126,14 @@ def _without_each_fifth(world: World) -> tuple[pa.Table, pa.Table, pa.Table]:
     return leads, events, outcomes
 
 
-def _judged(
-    rows: TrainingRows, recipe: Recipe, Z: npt.NDArray[np.float32], p: Float64
-) -> tuple[float, float]:
+def _scores(rows: TrainingRows, recipe: Recipe, Z: npt.NDArray[np.float32]) -> Float64:
     learned = rows.known.won[rows.known.weight > 0]
-    one_kind = len(np.unique(learned)) < 2  # such as no matured win at all
-    score = (
-        np.full(len(Z), learned.mean()) if one_kind else expit(rows.fit(recipe.mix, 0).log_odds(Z))
-    )
+    if len(np.unique(learned)) < 2:  # such as no matured win at all
+        return np.full(len(Z), learned.mean())
+    return expit(rows.fit(recipe.mix, 0).log_odds(Z))
+
+
+def _judged(score: Float64, p: Float64) -> tuple[float, float]:
     score = np.clip(score, 1e-9, 1 - 1e-9)
     loss = -(xlogy(p, score) + xlogy(1 - p, 1 - score)).mean()
     return float(loss), float(score.mean() / p.mean())

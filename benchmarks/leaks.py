@@ -16,9 +16,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # training.py b
 
 from features.attributes import learn
 from features.catalogue import SALES_TYPES
+from features.changes import timelines
 from features.readers import Tables, read_tables
 from features.relations import rows_of
-from training import leaks, simulator
+from training import leaks, simulated_changes, simulator
 from training.config import Config
 from training.crm import Crm, from_tables
 from training.study import prepare
@@ -33,7 +34,7 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--data", type=Path)
     data = options.parse_args().data
-    planted = dict(simulator.LEAKS)
+    planted = [*dict(simulator.LEAKS), *simulated_changes.LEAKS]
     print(f"leaky: caught of {len(planted)} planted (and others named), {SEEDS} seeds")
     caught = [{leak.column for leak in _found("leaky", seed)} for seed in range(SEEDS)]
     missed = {name: sum(name not in found for found in caught) for name in planted}
@@ -55,8 +56,17 @@ def _found(scenario: str, seed: int) -> tuple[leaks.Leak, ...]:
         rows_of(table["lead_id"], world.leads["lead_id"])
         for table in (world.events, world.outcomes)
     )
+    changes = simulated_changes.changes(world, seed, leaky=scenario == "leaky")
+    lead = rows_of(changes["lead_id"], world.leads["lead_id"])
     tables = Tables(
-        world.leads, world.events, world.outcomes, (), simulator.NOW_US, events, outcomes
+        world.leads,
+        world.events,
+        world.outcomes,
+        (),
+        simulator.NOW_US,
+        events,
+        outcomes,
+        timelines(changes, lead, {}, world.leads),
     )
     return leaks.find(prepare(from_tables(tables), Config()))
 

@@ -16,6 +16,7 @@ from features.arrow_types import CATEGORY
 from features.contract import ContractError, Example
 from features.faults import LONGEST_REASON, shown
 from features.findings import EXAMPLES
+from features.remote import opened
 from features.rules import found
 
 BLOCK_BYTES = 32 << 20
@@ -23,7 +24,8 @@ BLOCK_BYTES = 32 << 20
 BATCH_BYTES = 16 << 20
 """The same where rows are read some at a time."""
 COUNTED_BYTES = 1 << 20
-COMPRESSED, PACKED, BYTES_OF_ROW = (".gz", ".zst", ".bz2", ".lz4"), 8, 60
+COMPRESSED = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2", ".lz4": "lz4"}
+PACKED, BYTES_OF_ROW = 8, 60
 """For a guess of how much is in a file."""
 LONGEST_CELL = 2**31 - 1
 OTHER_DELIMITERS = {";": "semicolons", "\t": "tabs", "|": "bars"}
@@ -74,7 +76,7 @@ class CsvFile:
             return kinds.empty_table(), ()
         torn: list[int] = []
         try:
-            table = pa_csv.read_csv(self.path, **_options(kinds, torn, BLOCK_BYTES))
+            table = pa_csv.read_csv(self._bytes(), **_options(kinds, torn, BLOCK_BYTES))
         except (pa.ArrowException, OSError) as reason:
             raise self._refused(reason) from reason
         return table, self._torn(len(table), len(torn))
@@ -89,7 +91,7 @@ class CsvFile:
         rows = 0
         try:
             options = _options(_kinds(names, categories), torn, BATCH_BYTES)
-            with pa_csv.open_csv(self.path, **options) as reader:
+            with pa_csv.open_csv(self._bytes(), **options) as reader:
                 for batch in reader:
                     rows += len(batch)
                     yield pa.Table.from_batches([batch]), ()
@@ -209,7 +211,8 @@ class CsvFile:
             return
 
     def _bytes(self) -> pa.NativeFile:
-        return pa.input_stream(str(self.path), compression="detect")
+        codec = COMPRESSED.get(self.path.suffix.lower())
+        return pa.input_stream(opened(self.path), compression=codec)
 
     def _place(self, line: int) -> str:
         return f"{self.label}, line {line}" if self.label else f"line {line}"

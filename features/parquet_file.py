@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 
 from features.contract import ContractError, Example
 from features.faults import LONGEST_REASON, shown
+from features.remote import opened
 from features.rules import found
 
 MAGIC = b"PAR1"
@@ -39,7 +40,7 @@ class ParquetFile:
     def schema(self) -> pa.Schema:
         """The columns and their types."""
         try:
-            return pq.read_schema(self.path)
+            return pq.read_schema(opened(self.path))
         except (pa.ArrowException, OSError) as reason:
             raise self._refused(reason) from reason
 
@@ -56,7 +57,7 @@ class ParquetFile:
         """Read columns, some of them as a dictionary if they are text; no row can be torn."""
         try:
             with pq.ParquetFile(
-                self.path, read_dictionary=list(categories), pre_buffer=False
+                opened(self.path), read_dictionary=list(categories), pre_buffer=False
             ) as file:
                 return file.read(columns=list(names)), ()
         except (pa.ArrowException, OSError) as reason:
@@ -68,7 +69,7 @@ class ParquetFile:
         """Read the same some rows at a time."""
         try:
             with pq.ParquetFile(
-                self.path, read_dictionary=list(categories), pre_buffer=False
+                opened(self.path), read_dictionary=list(categories), pre_buffer=False
             ) as file:
                 for rows in file.iter_batches(ROWS_AT_ONCE, columns=list(names)):
                     yield pa.Table.from_batches([rows]), ()
@@ -88,7 +89,7 @@ class ParquetFile:
     @cached_property
     def _metadata(self) -> pq.FileMetaData:
         try:
-            return pq.read_metadata(self.path)
+            return pq.read_metadata(opened(self.path))
         except (pa.ArrowException, OSError) as reason:
             raise self._refused(reason) from reason
 

@@ -90,6 +90,13 @@ RULES: tuple[Rule, ...] = (
         "Check the URL (postgresql://host/name#table, sqlite:///file.db#table) and the "
         "table: {reason}.",
     ),
+    Rule(
+        "cannot_reach",
+        "error",
+        "A remote store cannot be read.",
+        "Check {path}, and install what reads it: pip install 'leadqual[remote]' and the store's "
+        "driver (s3fs, gcsfs, adlfs …): {reason}.",
+    ),
     # their columns
     Rule(
         "missing_column",

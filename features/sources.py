@@ -13,6 +13,7 @@ from features.contract import ContractError, Example, Finding
 from features.csv_file import CsvFile
 from features.faults import NO_ROWS, Int64
 from features.parquet_file import MAGIC, ParquetFile
+from features.remote import is_remote, remote
 from features.rules import found
 from features.sql_table import SqlTable
 
@@ -209,13 +210,15 @@ def locate(table: str, source: Place) -> Source:
     """
     if isinstance(source, Source):
         return source
-    if "://" in str(source):
-        parts: tuple[Part, ...] = (SqlTable(table, str(source)),)
+    text = str(source)
+    place = remote(table, text) if is_remote(text) else Path(source)
+    if "://" in text and not is_remote(text):
+        parts: tuple[Part, ...] = (SqlTable(table, text),)
         findings: tuple[Finding, ...] = ()
-    elif Path(source).is_dir():
-        parts, findings = _folder(table, Path(source))
+    elif place.is_dir():
+        parts, findings = _folder(table, place)
     else:
-        parts, findings = (_file(table, Path(source)),), ()
+        parts, findings = (_file(table, place),), ()
     schemas = _schemas(parts)
     return Source(parts, tuple(schemas[0].names), _common(table, parts, schemas), findings)
 

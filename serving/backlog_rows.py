@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 
 from features.checked_table import Plan, Terms, plan
-from features.contract import CHANGES, EVENTS, LEADS, Table
-from features.findings import Finding, UsageError
+from features.contract import CHANGES, EVENTS, LEADS
+from features.findings import ContractError, Finding, UsageError
 from features.history import Int64, from_arrow
 from features.matrix import Leads, leads_from_arrow
 from features.readers import Tables, read_tables
@@ -19,6 +19,7 @@ from features.rules import MAX_REJECTED_SHARE
 from features.sources import Place, Source
 from serving.suppression import foremost
 
+TABLES = {table.name: table for table in (LEADS, EVENTS, CHANGES)}
 IDS = ("lead_id", "event_id")
 CATEGORY = pa.dictionary(pa.uint16(), pa.string())
 
@@ -93,10 +94,23 @@ class Reader:
         columns = {name: dict(renamed) for name, renamed in self.columns.items()}
         return {"as_of": self.as_of, "timezone": self.timezone, "columns": columns}
 
-    def plan(self, table: Table, source: Source) -> Plan:
-        """Choose what is read of a table."""
+    def plans(self, sources: Mapping[str, Source]) -> dict[str, Plan]:
+        """Choose what is read of each table.
+
+        Raises
+        ------
+        ContractError
+            Columns are missing.
+        """
         terms = Terms(as_of_column=self.moments, undated=self.undated, attributes_may_lack=True)
-        return plan(table, source, self.columns.get(table.name, {}), terms)
+        found = {
+            name: plan(TABLES[name], source, self.columns.get(name, {}), terms)
+            for name, source in sources.items()
+        }
+        findings = [finding for each in found.values() for finding in each.findings]
+        if any(finding.severity == "error" for finding in findings):
+            raise ContractError(findings)
+        return found
 
     def read(
         self,

@@ -1,6 +1,5 @@
 """The commands that apply a model: `score` a backlog and `serve` the API."""
 
-import re
 import time
 from dataclasses import asdict
 from functools import partial
@@ -33,7 +32,7 @@ Registry = Annotated[
     str, typer.Option("--registry", envvar="MLFLOW_TRACKING_URI", help="The MLflow registry.")
 ]
 
-LEAST_MEMORY = 1 << 29
+LEAST_MEMORY = "512M"
 DEFAULT_URI = "sqlite:///mlflow.db"
 
 
@@ -78,11 +77,12 @@ def score(
     """
     from features import moments
     from features.column_map import per_table
+    from features.sizes import bytes_of
     from serving.backlog import score_files
     from training.registry import open_model
 
     now_us = time.time_ns() // 1_000
-    size = _bytes(memory)
+    size = bytes_of(memory, "--memory", LEAST_MEMORY)
     _refuse_empty(as_of=as_of, expect_digest=expect_digest)
     moment = moments.parse(as_of, timezone, option="--as-of")
     if moment is not None and moment > now_us:
@@ -142,17 +142,6 @@ def serve(
     _refuse_empty(expect_digest=expect_digest)
     stated = settings.read(host=host, port=port, workers=workers)
     run(partial(open_model, model, expect_digest=expect_digest, uri=registry), stated)
-
-
-def _bytes(text: str) -> int:
-    """Read a size such as 1G, 1.5GB or 800M."""
-    from features.findings import UsageError
-
-    given = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)i?B?", text.strip(), re.IGNORECASE)
-    size = int(float(given[1]) * 1024 ** " KMGT".index(given[2].upper() or " ")) if given else 0
-    if size < LEAST_MEMORY:
-        raise UsageError(f"--memory {text}: give a size of at least 512M, such as 1G or 4G")
-    return size
 
 
 def _refuse_empty(**options: str | None) -> None:

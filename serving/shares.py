@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from features import partitions, rejects
-from features.contract import CHANGES, EVENTS, LEADS
+from features.contract import LEADS
 from features.findings import ContractError, Example, Finding
 from features.history import Int64
 from features.partitions import ROW, Split
@@ -24,7 +24,6 @@ from serving.backlog_rows import Backlog, Reader
 from serving.run_folder import MANIFEST, RunFolder, digests, refuse_others, unchanged
 from training.scorer import LeadScorer, Scores
 
-TABLES = {table.name: table for table in (LEADS, EVENTS, CHANGES)}
 ROWS_PER_BLOCK, LEAST_ROWS = 32_768, 256
 MOST_SHARES = 512
 """All are open at once when they are merged."""
@@ -201,13 +200,12 @@ def split_tables(
     ContractError, UsageError
         A table cannot be read, or changed while it was.
     """
-    check = unchanged(sources)
+    check, plans = unchanged(sources), reader.plans(sources)
     found = {}
     for name, source in sources.items():
         folder = run.path / name
         folder.mkdir()
-        planned = reader.plan(TABLES[name], source)
-        found[name] = partitions.split(planned, source, folder, shares, done)
+        found[name] = partitions.split(plans[name], source, folder, shares, done)
     check()
     return found
 

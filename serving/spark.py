@@ -7,6 +7,7 @@ as elsewhere. Ids are text, as it stands, or whole numbers.
 import os
 import sys
 import tempfile
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -21,6 +22,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from features.arrow_types import inner, is_text
+from features.checked_table import Plan
+from features.column_map import per_table
 from features.contract import CHANGES, EVENTS, LEADS
 from features.findings import ContractError, UsageError
 from features.parquet_file import ParquetFile
@@ -30,7 +33,7 @@ from serving import java
 from serving.answers import REASON, Answers
 from serving.backlog_rows import Reader
 from serving.blocks import score_backlog
-from serving.shares import TABLES, Told
+from serving.shares import Told
 from training.registry import open_model
 from training.scorer import LeadScorer
 
@@ -40,9 +43,16 @@ if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
 
 KEY, KIND = "__key__", "__kind__"
+"""A hash of the lead's id, by which rows are shuffled and sorted, and the table a row is of."""
 ROWS_AT_ONCE = 250_000
 """So many rows are scored together; those of one lead always are."""
-LAST_PLAIN = 127
+LAST_PLAIN, IN_PATHS = 127, "!$&'()*+,;=:@~"
+PANDAS = "PySpark does not yet fully support pandas"
+SETTINGS = {
+    "spark.sql.session.timeZone": "UTC",
+    "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
+    "spark.sql.execution.arrow.maxRecordsPerBatch": "65536",
+}
 REASONS = "array<struct<" + ", ".join(f"{field.name}: string" for field in REASON) + ">>"
 ANSWERS = {
     "lead_id": "string",
@@ -95,7 +105,7 @@ def score(
         make the job fail, with the same error in its message.
     """
     scorer = open_model(model) if isinstance(model, str) else model
-    mapped = scorer.card.config.get("columns", {}) if columns is None else columns
+    mapped = per_table(scorer.card.config.get("columns", {})) if columns is None else columns
     reader = Reader(as_of, timezone, mapped, None, scorer.card.undated)
     frames = {LEADS.name: leads, EVENTS.name: events}
     frames |= {} if changes is None else {CHANGES.name: changes}
@@ -115,21 +125,23 @@ def _scored(
     from pyspark.sql import functions as F  # noqa: N812, PLC0415
 
     shapes = {name: _shape(frame, forms.get(name)) for name, frame in frames.items()}
-    parts = []
+    plans = reader.plans(shapes)
+    parts, settled = [], {}
     for name, frame in frames.items():
-        planned = reader.plan(TABLES[name], shapes[name])
-        lead = planned.chosen.get("lead_id")
-        if lead is None:
-            raise ContractError(planned.findings)
-        kept = [*planned.names, *({ROW} & {*frame.columns})]
-        row = F.struct(*(frame[f"`{column}`"] for column in kept)).alias(name)
-        key = _key(frame, lead, shapes[name].form(lead), shapes[name].kinds[lead]).alias(KEY)
-        parts.append(frame.select(key, F.lit([*frames].index(name)).alias(KIND), row))
+        lead, shape = plans[name].chosen["lead_id"], shapes[name]
+        ids = _ids(name, frame[f"`{lead}`"], shape.form(lead), shape.kinds[lead])
+        others = [c for c in (*plans[name].names, ROW) if c in frame.columns and c != lead]
+        columns = (ids.alias(lead), *(frame[f"`{column}`"] for column in others))
+        # within a list, what a row of another table has not is one null, not one for every column
+        row = F.array(F.struct(*columns)).alias(name)
+        kind = F.lit([*frames].index(name)).alias(KIND)
+        parts.append(frame.select(F.xxhash64(ids).alias(KEY), kind, row))
+        settled[name] = _with_text(shape, lead)
     together = reduce(lambda one, other: one.unionByName(other, allowMissingColumns=True), parts)
-    ordered = together.repartition(KEY).sortWithinPartitions(KEY, KIND)
+    ordered = together.repartition(KEY).sortWithinPartitions(KEY)
     context = ordered.sparkSession.sparkContext
     model = _Model(scorer.digest, scorer.name, scorer.version, context.broadcast(_files(scorer)))
-    task = _Task(model, shapes, reader, language, told)
+    task = _Task(model, settled, reader, language, told)
     numbered = ROW in frames[LEADS.name].columns
     kinds = {name: kind for name, kind in ANSWERS.items() if language or name != "reasons"}
     schema = ", ".join(f"`{n}` {k}" for n, k in [*kinds.items(), *[(ROW, "long")] * numbered])
@@ -202,8 +214,8 @@ class _Task:
         yield from table.cast(_plain(table.schema)).to_batches()
 
     def _held(self, name: str, rows: pa.Table) -> Held:
-        own = rows.filter(pc.equal(rows[KIND], [*self.shapes].index(name)))[name]
-        return Held(pa.Table.from_struct_array(own.combine_chunks()))
+        own = rows.filter(pc.equal(rows[KIND], [*self.shapes].index(name)))
+        return Held(pa.Table.from_struct_array(pc.list_flatten(own[name]).combine_chunks()))
 
 
 def whole_leads(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
@@ -212,7 +224,7 @@ def whole_leads(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
     Parameters
     ----------
     batches : iterable of pa.RecordBatch
-        With the column `KEY`, all rows of a lead after each other.
+        In order of the column `KEY`, a hash of the lead's id.
     """
     waiting: list[pa.RecordBatch] = []
     rows = 0
@@ -222,7 +234,7 @@ def whole_leads(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
         if rows >= ROWS_AT_ONCE:
             table = pa.Table.from_batches(waiting)
             key = table[KEY]
-            first = pc.index(pc.fill_null(pc.equal(key, key[-1]), False), True).as_py()
+            first = pc.index(key, key[-1]).as_py()
             if first > 0:
                 yield table.slice(0, first)
                 waiting, rows = table.slice(first).to_batches(), rows - first
@@ -271,7 +283,8 @@ def run(
         frames = {
             name: _numbered(session, source, starts[name]) for name, source in sources.items()
         }
-        forms = {name: _forms(reader, name, source) for name, source in sources.items()}
+        plans = reader.plans(sources)
+        forms = {name: _forms(plans[name], source) for name, source in sources.items()}
         answers = _scored(frames, forms, reader, scorer, language=language, told=told)
         place = folder.absolute() / "parts"
         answers.sortWithinPartitions(ROW).write.parquet(str(place))
@@ -301,9 +314,10 @@ def _numbered(session: "SparkSession", source: Source, starts: tuple[int, ...]) 
     return frame.withColumn(ROW, start + F.col("_metadata.row_index"))
 
 
-def _as_spark_writes(name: str) -> tuple[str, str]:
-    """Give the name of a file as Spark may: all encoded that no URI has, or only the plain part."""
-    return quote(name), "".join(each if ord(each) > LAST_PLAIN else quote(each) for each in name)
+def _as_spark_writes(name: str) -> set[str]:
+    """Give the name of a file as Spark may: with all encoded that no URI has, or the plain part."""
+    plain = (each if ord(each) > LAST_PLAIN else quote(each, safe=IN_PATHS) for each in name)
+    return {name, quote(name, safe=IN_PATHS), "".join(plain)}
 
 
 def _starts(source: Source) -> tuple[int, ...]:
@@ -312,7 +326,7 @@ def _starts(source: Source) -> tuple[int, ...]:
 
 def _refuse_others(name: str, source: Source) -> None:
     for part in source.parts:
-        if not isinstance(part, ParquetFile):
+        if not (isinstance(part, ParquetFile) and isinstance(part.path, Path)):
             raise UsageError(
                 f"--engine spark reads Parquet files or folders of them, and --{name} "
                 f"{getattr(part, 'path', 'of a database')} is none: use --engine local, or export "
@@ -322,7 +336,7 @@ def _refuse_others(name: str, source: Source) -> None:
 
 @contextmanager
 def _session(folder: Path, memory: int) -> "Iterator[SparkSession]":
-    """Start Spark, or take the one that runs in this process already.
+    """Take the Spark that runs in this process, or start one for this job.
 
     Where it runs is told by Spark's own settings, such as ``spark.master`` in its defaults; else
     on all cores of this machine.
@@ -334,26 +348,34 @@ def _session(folder: Path, memory: int) -> "Iterator[SparkSession]":
             f"--engine spark needs Spark ({missing}): pip install 'leadqual[spark]'"
         ) from missing
     running = SparkSession.getActiveSession()
-    if running is not None:
-        yield running
-        return
-    java.provide()
-    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # noqa: TID251
-    settings = {
-        "spark.driver.memory": f"{memory >> 20}m",
-        "spark.local.dir": str(folder.absolute()),
-        "spark.log.level": "ERROR",
-        "spark.ui.enabled": "false",
-        "spark.sql.session.timeZone": "UTC",
-        "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
-        "spark.sql.execution.arrow.maxRecordsPerBatch": "65536",
-    }
-    builder = SparkSession.builder.appName("leadqual score")
-    session = reduce(lambda made, each: made.config(*each), settings.items(), builder).getOrCreate()
+    if running is None:
+        java.provide()
+        os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # noqa: TID251
+        start = {
+            "spark.driver.memory": f"{memory >> 20}m",
+            "spark.local.dir": str(folder.absolute()),
+            "spark.log.level": "ERROR",
+            "spark.ui.enabled": "false",
+        }
+        builder = SparkSession.builder.appName("leadqual score")
+        session = reduce(lambda made, one: made.config(*one), start.items(), builder).getOrCreate()
+    else:
+        session = running
+    before = {name: session.conf.get(name) for name in SETTINGS}
     try:
-        yield session
+        _set(session, SETTINGS)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", PANDAS)  # none is used there
+            yield session
     finally:
-        session.stop()
+        _set(session, before)
+        if running is None:
+            session.stop()
+
+
+def _set(session: "SparkSession", settings: "Mapping[str, str | None]") -> None:
+    for name, value in settings.items():
+        session.conf.set(name, value or "")
 
 
 def _lists() -> "AccumulatorParam[list[Told]]":
@@ -380,20 +402,25 @@ def _shape(frame: "DataFrame", forms: Mapping[str, Form] | None) -> Source:
     return Source((), tuple(kinds), kinds, forms=forms)
 
 
-def _forms(reader: Reader, name: str, source: Source) -> dict[str, Form]:
-    wholes = whole_numbers(reader.plan(TABLES[name], source), source)
+def _with_text(shape: Source, lead: str) -> Source:
+    """Describe the source with its lead's ids as `_ids` gives them."""
+    forms = {**(shape.forms or {}), lead: Form(whole=False)}
+    return replace(shape, kinds={**shape.kinds, lead: pa.string()}, forms=forms)
+
+
+def _forms(planned: Plan, source: Source) -> dict[str, Form]:
+    wholes = whole_numbers(planned, source)
     return {column: Form(whole=whole) for column, whole in wholes.items()}
 
 
-def _key(frame: "DataFrame", name: str, form: Form, kind: pa.DataType) -> "Column":
+def _ids(table: str, column: "Column", form: Form, kind: pa.DataType) -> "Column":
     """Give ids as text, as `as_text` does."""
     from pyspark.sql import functions as F  # noqa: N812, PLC0415
 
-    column = frame[f"`{name}`"]
     if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
         if not form.whole:
             raise UsageError(
-                f"lead ids in {name} are fractions: cast them to text or whole numbers"
+                f"lead ids in {table} are fractions: cast them to text or whole numbers"
             )
         return column.cast("long").cast("string")
     text = column.cast("string")

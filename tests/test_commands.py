@@ -116,7 +116,8 @@ def test_rows_out_are_rows_in_and_the_order_is_kept(world, model, tmp_path):
     assert {"as_of", "score", "percentile", "grade", "decision", "why", "model"} <= set(
         answer.column_names
     )
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["scores.parquet"]
+    names = ["scores.parquet", "scores.parquet.manifest.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
 
 
 @pytest.mark.slow

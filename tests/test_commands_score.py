@@ -1,6 +1,7 @@
 """`leadqual score`: what it writes and says of any backlog, and how it refuses."""
 
 import csv
+import hashlib
 import json
 import resource
 import shutil
@@ -11,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from serving.run_folder import run_folder
 from tests.commands import run, table
 from tests.scorers import small_scorer
 from training.scorer import LeadScorer
@@ -376,3 +378,122 @@ def test_a_model_that_is_not_there_or_not_the_pinned_one_ends_with_4(score, mode
         assert done.code == 4
         assert "must name a folder that `leadqual train` wrote" in done.err
     assert "models:/NAME@champion" in score(model="models:/leads").err
+
+
+@pytest.fixture
+def through_the_disk(monkeypatch):
+    """Take every table for too large."""
+    monkeypatch.setattr("serving.backlog.OWN_BYTES", 1 << 40)
+
+
+def parts(folder, *tables):
+    """Write parts of a table into a folder."""
+    folder.mkdir()
+    for at, part in enumerate(tables):
+        pq.write_table(part, folder / f"part-{at}.parquet")
+    return folder
+
+
+def a_table(*rows):
+    columns = zip(*(row.split(",") for row in rows[1:]), strict=True)
+    return pa.table(dict(zip(rows[0].split(","), map(list, columns), strict=True)))
+
+
+@pytest.mark.parametrize("size", ["small", "large"])
+def test_parts_that_are_broken_end_with_2_and_are_named(score, tmp_path, request, size):
+    if size == "large":
+        request.getfixturevalue("through_the_disk")
+    events = a_table(*EVENTS)
+    folder = parts(tmp_path / "e", events, events)
+    whole = (folder / "part-1.parquet").read_bytes()
+    (folder / "part-1.parquet").write_bytes(whole[: len(whole) // 2])
+    cut = score(events=folder)
+    assert cut.code == 2
+    assert "part-1.parquet" in cut.err
+    assert "not_parquet" in cut.err
+    damaged = bytearray(whole)
+    damaged[4:200] = bytes(196)  # the footer is well, the pages are not
+    (folder / "part-1.parquet").write_bytes(bytes(damaged))
+    torn = score(events=folder)
+    assert torn.code == 2
+    assert "part-1.parquet" in torn.err
+    pq.write_table(
+        events.rename_columns([*EVENTS[0].split(",")[:-1], "x"]), folder / "part-1.parquet"
+    )
+    other = score(events=folder)
+    assert other.code == 2
+    assert "parts_differ" in other.err
+    assert "has no value" in other.err
+    empty = score(events=parts(tmp_path / "empty"))
+    assert empty.code == 2
+    assert "empty_folder" in empty.err
+    assert not list(tmp_path.glob(".*"))
+    assert not (tmp_path / "s.csv").exists()
+
+
+@pytest.mark.parametrize("name", ["events.csv.gz", "events.csv.zst"])
+@pytest.mark.parametrize("size", ["small", "large"])
+def test_compressed_text_says_the_same(score, tmp_path, request, name, size):
+    assert score().code == 0
+    expected = (tmp_path / "s.csv").read_bytes()
+    if size == "large":
+        request.getfixturevalue("through_the_disk")
+    with pa.output_stream(tmp_path / name, compression="detect") as file:
+        file.write("\n".join(EVENTS).encode())
+    assert score(events=tmp_path / name).code == 0
+    assert (tmp_path / "s.csv").read_bytes() == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("lots", "--memory lots: give a size of at least 512M"),
+        ("100M", "--memory 100M: give a size of at least 512M"),
+    ],
+)
+def test_a_memory_that_is_none_ends_with_2(score, given, said):
+    refused = score(memory=given)
+    assert refused.code == 2
+    assert said in refused.err
+
+
+def test_memory_is_given_in_the_usual_units(score):
+    for given in ("512M", "1G", "1.5GB", "2gib", "1073741824"):
+        assert score(memory=given).code == 0
+
+
+def test_two_runs_into_one_output_end_with_2(score, tmp_path):
+    with run_folder(tmp_path / "s.csv"):
+        refused = score()
+    assert refused.code == 2
+    assert "another run is writing it" in refused.err
+
+
+def test_a_run_that_was_begun_with_another_model_is_not_taken_up(
+    score, model, tmp_path, through_the_disk, monkeypatch
+):
+    with monkeypatch.context() as patch:
+        patch.setattr("serving.backlog.score_backlog", lambda *given, **options: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            score()
+    small_scorer(2).save(tmp_path / "other")
+    refused = score("--resume", model=tmp_path / "other")
+    assert refused.code == 2
+    assert "--resume: model is not what the run that was broken off began with" in refused.err
+    assert score("--resume").code == 0
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_the_manifest_says_what_was_read_and_that_no_row_was_lost(score, model, tmp_path):
+    assert score().code == 0
+    said = json.loads((tmp_path / "s.csv.manifest.json").read_text("utf-8"))
+    assert said["model"].endswith(LeadScorer.load(model).digest)
+    assert said["rows_in"] == said["rows_out"] == 3
+    content = (tmp_path / "events.csv").read_bytes()
+    assert said["inputs"]["events"] == [
+        {
+            "file": "events.csv",
+            "bytes": len(content),
+            "sha256": hashlib.sha256(content).hexdigest(),
+        }
+    ]

@@ -1,15 +1,16 @@
 """The leak gate: what is planted is caught, honest columns pass, and who lets pass is recorded."""
 
 import pickle
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from tests.factories import event, make_events
+from tests.factories import TIME, event, make_events
 from tests.worlds import PLAIN, World, learn_quickly, plain_world
-from training import leaks, simulator
+from training import leaks, simulated_changes, simulator
 from training.config import AllowedLeak, Config, ConfigError, Leaks
 from training.gates import GateRefused
 from training.learning import STAGES, Stopwatch
@@ -47,6 +48,10 @@ def won_in(world):
 
 def with_leaks(**settings):
     return PLAIN.model_copy(update={"leaks": Leaks(**settings)})
+
+
+def with_changes(world, seed, *, leaky):
+    return replace(world, changes=simulated_changes.changes(world, seed, leaky=leaky))
 
 
 # What is planted, and what is not
@@ -146,6 +151,59 @@ def test_an_event_type_of_winners_is_caught_unless_it_is_of_sales_or_some_others
 def test_events_at_or_after_the_close_stop_nothing():
     won, age = won_in(plain_world()), np.linspace(300, 1, 400).round(3)
     assert found_in(with_event_type(won, np.maximum(age - 26, 0.0))) == {}
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_an_attribute_that_is_written_before_nearly_every_win_is_caught_in_its_history(seed):
+    found = found_in(with_changes(simulated("stationary", seed), seed, leaky=True), Config())
+    assert set(found) == set(simulated_changes.LEAKS)
+    assert {leak.kind for leak in found.values()} == {"change_of_winners"}
+    assert found["contract_status"].evidence.startswith("changed on ")
+    assert found["deal_probability"].evidence.startswith("set to '0.9")
+    for leak in found.values():
+        assert "days before the win" in leak.evidence
+        assert f'add "{leak.column}" to [features] exclude' in leak.mend
+
+
+@pytest.mark.parametrize("scenario", ["stationary", "growth", "rare", "slow-wins"])
+def test_an_honest_funnel_and_histories_by_lot_raise_no_alarm(scenario):
+    assert found_in(with_changes(simulated(scenario, 3), 3, leaky=False), Config()) == {}
+
+
+def test_changes_at_the_close_or_known_only_then_stop_nothing():
+    """No snapshot sees them."""
+    world = with_changes(simulated("stationary", 1), 1, leaky=True)
+    closes = dict(
+        zip(*(world.outcomes[name].to_pylist() for name in ("lead_id", "closed_at")), strict=True)
+    )
+    first = dict(
+        zip(*(world.leads[name].to_pylist() for name in ("lead_id", "created_at")), strict=True)
+    )
+    late = [
+        closes.get(lead, moment)
+        if name in simulated_changes.LEAKS and moment > first[lead]
+        else moment
+        for lead, moment, name in zip(
+            *(world.changes[n].to_pylist() for n in ("lead_id", "changed_at", "attribute")),
+            strict=True,
+        )
+    ]
+    for name in ("changed_at", "recorded_at"):
+        changes = world.changes
+        if name in changes.column_names:
+            changes = changes.drop_columns([name])
+        changes = changes.append_column(name, pa.array(late, TIME))
+        found = found_in(replace(world, changes=changes), Config())
+        assert found == {}
+
+
+def test_who_allows_a_change_of_winners_lets_it_pass():
+    world = with_changes(simulated("stationary", 1), 1, leaky=True)
+    allow = tuple(
+        AllowedLeak(column=name, name="佐藤", reason="known") for name in simulated_changes.LEAKS
+    )
+    config = Config(leaks=Leaks(allow=allow))
+    assert {leak.action for leak in found_in(world, config).values()} == {"allowed"}
 
 
 def test_copies_of_leads_are_caught_and_named():

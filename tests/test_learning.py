@@ -24,7 +24,7 @@ from tests.worlds import (
     simulated_world,
     until,
 )
-from training import choosing, shipping
+from training import choosing, shipping, study
 from training.config import AllowedLeak, Config, Leaks
 from training.labels import TooLittleHistory
 from training.learning import STAGES, Stopwatch, learn
@@ -305,6 +305,31 @@ def test_the_refit_has_the_mix_and_the_half_life_that_were_chosen(monkeypatch):
     mix, half_life = learned.report["chosen"].split(", ")
     assert half_life == "half-life 45 d"
     assert learned.scorer.estimator.mix == MIXES[mix]
+
+
+def test_of_a_history_too_large_the_refit_learns_from_every_winner_and_the_report_says_so(
+    monkeypatch,
+):
+    fitted, fit = [], choosing.TrainingRows.fit
+
+    def spy(rows, *given):
+        fitted.append(rows)
+        return fit(rows, *given)
+
+    monkeypatch.setattr(choosing.TrainingRows, "fit", spy)
+    crm = simulated_world().crm
+    memory = 6_000 * study.BYTES_OF_SNAPSHOT
+    learned = learn_quickly(simulated_world(), Config(), memory=memory, allow_weak=True)
+    sample = learned.report["rows"]["sample"]
+    assert 0 < sample["share"] < 1 < sample["won_beside"]
+    refit = max(fitted, key=lambda rows: len(rows.X))
+    assert len(refit.X) == len(refit.known.won) == len(refit.importance)
+    whole = study.prepare(crm, Config()).at_until.seen.sum()
+    assert refit.known.seen.sum() == whole
+    assert len(np.unique(refit.importance)) == 2
+    said = " ".join(learned.report["summary"])
+    assert "fit into --memory" in said
+    assert f"the other {sample['won_beside']:,} leads that were won" in said
 
 
 def test_percentiles_and_histograms_of_reference_are_whole():

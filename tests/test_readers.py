@@ -256,7 +256,7 @@ CASES = {
 ELSEWHERE = {
     # test_sources
     "empty_folder", "not_parquet", "not_csv", "open_quote", "not_utf8", "parts_differ",
-    "ignored_files", "cannot_query",
+    "ignored_files", "cannot_query", "cannot_reach",
     # below
     "wrong_type", "left_out_attribute",
     # test_attributes

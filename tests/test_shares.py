@@ -6,11 +6,9 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 import pytest
 
@@ -23,12 +21,11 @@ from serving.backlog import OWN_BYTES, score_files
 from serving.blocks import score_backlog
 from serving.run_folder import run_folder
 from serving.shares import Shares
+from tests.backlogs import ROWS, a_backlog, a_scorer, write
 from tests.factories import TIME
-from tests.scorers import AS_OF_US, EPOCH_US, small_scorer
+from tests.scorers import AS_OF_US, EPOCH_US
 from tests.test_answer_file import files_of_at_most
-from training.handoff import best_fifth_rule
 
-ROWS = 300
 NAMES = ("leads", "events")
 PLENTY = 1 << 40
 LITTLE = OWN_BYTES + 60_000
@@ -37,37 +34,12 @@ LITTLE = OWN_BYTES + 60_000
 
 @pytest.fixture(scope="module")
 def scorer(tmp_path_factory):
-    fitted = small_scorer(1)
-    fitted = replace(fitted, rule=best_fifth_rule(np.array(fitted.reference["scores"])))
-    return fitted.save(tmp_path_factory.mktemp("model"))
+    return a_scorer(tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture(scope="module")
 def tables():
-    rng = np.random.default_rng(5)
-    ids = [f"L{row}" for row in rng.permutation(ROWS)]
-    leads = pa.table(
-        {
-            "lead_id": ids,
-            "created_at": pa.array(EPOCH_US + rng.integers(0, 20, ROWS) * DAY_US, TIME),
-            "employees": pa.array(rng.integers(1, 500, ROWS), mask=rng.random(ROWS) < 0.2),
-            "industry": rng.choice(["finance", "製造業", "fishing"], ROWS),
-            "customer_of_partner": rng.random(ROWS) < 0.5,
-        }
-    )
-    count = ROWS * 8
-    kinds = ["document_request", "inquiry", "seminar_attended", "web_visit", "unheard_of"]
-    events = pa.table(
-        {
-            "lead_id": rng.choice([*ids, "stranger"], count),
-            "event_id": [f"E{number}" for number in range(count)],
-            "occurred_at": pa.array(EPOCH_US + rng.integers(0, 30 * DAY_US, count), TIME),
-            "event_type": rng.choice(kinds, count),
-            "channel": pa.array(rng.choice(["web", "event"], count), mask=rng.random(count) < 0.3),
-            "value": pa.array(rng.normal(size=count), mask=rng.random(count) < 0.5),
-        }
-    )
-    return leads, events
+    return a_backlog()
 
 
 @pytest.fixture(autouse=True)
@@ -88,16 +60,6 @@ def run(scorer, tmp_path):
         return pq.read_table(tmp_path / output), summary
 
     return score
-
-
-def write(path, table):
-    if isinstance(table, Path):
-        return table
-    if path.suffix == ".csv":
-        pa_csv.write_csv(table, path)
-    else:
-        pq.write_table(table, path, row_group_size=101)
-    return path
 
 
 def manifest(folder):

@@ -4,13 +4,16 @@ from pathlib import Path
 from uuid import UUID
 
 import pyarrow as pa
+import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 import pytest
 import sqlalchemy as sa
+import upath
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from features.contract import ContractError, Finding
+from features.contract import LEADS, ContractError, Finding
+from features.readers import read
 from features.sources import locate
 
 
@@ -402,3 +405,42 @@ def test_a_password_is_not_shown():
     finding = the_only("postgresql://crm:hunter2@127.0.0.1:1/crm#leads")
     assert finding.rule == "cannot_query"
     assert "hunter2" not in str(finding)
+
+
+@pytest.fixture
+def store():
+    """A folder of a store that is no disk."""
+    folder = upath.UPath("memory://crm/leads")
+    folder.mkdir(parents=True)
+    yield folder
+    folder.fs.rm("/crm", recursive=True)
+
+
+@pytest.mark.parametrize("name", ["leads.csv", "leads.csv.gz", "leads.csv.zst", "leads.parquet"])
+def test_files_of_a_remote_store_are_read_as_those_of_a_disk(store, tmp_path, name):
+    table = pa.table({"lead_id": ["a", "b"], "created_at": ["2026-01-01T00:00:00Z"] * 2})
+    local = tmp_path / name
+    if name.endswith("parquet"):
+        pq.write_table(table, local)
+    else:
+        with pa.output_stream(str(local), compression="detect") as file:
+            pa_csv.write_csv(table, file)
+    (store / name).write_bytes(local.read_bytes())
+    expected = read(LEADS, local)
+    for source in (str(store / name), str(store)):
+        got = read(LEADS, source)
+        assert got.table.equals(expected.table)
+        assert not got.findings
+    (batch,) = (t for _, t, _ in locate("leads", str(store)).batches(["lead_id"]) if len(t))
+    assert batch["lead_id"].to_pylist() == ["a", "b"]
+    (store / name).write_bytes(b"PAR1 nonsense")
+    assert read(LEADS, str(store)).findings
+
+
+def test_a_remote_store_that_cannot_be_read_is_told_with_what_is_missing():
+    for address, reason in (("s3://bucket/leads", "s3fs"), ("nonsense://leads", "nonsense")):
+        finding = the_only(address)
+        assert finding.rule == "cannot_reach"
+        assert address in finding.mend
+        assert reason in finding.mend
+    assert the_only("memory://nowhere.csv").rule == "no_such_file"

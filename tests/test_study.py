@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from features.history import DAY_US
 from tests.factories import AS_OF_US, TIME, at, event, make_events, make_leads
-from tests.worlds import PLAIN, World, make_outcomes, plain_world
+from tests.worlds import PLAIN, World, make_outcomes, plain_world, simulated_world
 from training import study as under_test
 from training.config import Config, Events, Features, Label, SnapshotGrid
 from training.labels import TooLittleHistory
-from training.snapshots import AGES_DAYS
+from training.snapshots import AGES_DAYS, NEVER
 from training.study import learning_table, prepare
 
 
@@ -309,6 +309,36 @@ def test_of_more_snapshots_than_can_be_fitted_some_leads_are_taken_wholly(monkey
     kept = np.unique(some.lead)
     assert 0.4 < len(kept) / 400 < 0.6
     np.testing.assert_array_equal(some.as_of_us, whole.as_of_us[np.isin(whole.lead, kept)])
+
+
+def test_where_there_is_room_winners_are_kept_and_the_others_count_for_what_they_stand_for():
+    study = prepare(simulated_world().crm, Config(), memory=6_000 * under_test.BYTES_OF_SNAPSHOT)
+    whole = prepare(simulated_world().crm, Config())
+    rest, crm = study.rest, study.crm
+    assert rest.snapshots == len(whole.snapshots) > 6_000
+    every = study.snapshots.followed_by(rest.won)
+    assert abs(len(every) / 6_000 - 1) < 0.1
+    wins = crm.outcomes.lead[crm.outcomes.won]
+    won = np.isin(every.lead, wins)
+    assert not np.isin(study.snapshots.lead, rest.won.lead).any()
+    assert won.sum() == np.isin(whole.snapshots.lead, wins).sum()
+    counts = rest.counts(every, crm)
+    assert (counts[won] == 1).all()
+    others = len(whole.snapshots) - won.sum()
+    assert abs(counts[~won].sum() / others - 1) < 0.1
+    weight = study.labels(every, crm.until_us, counts=counts).weight
+    known = whole.at_until
+    share = (weight * (every.win_us < NEVER)).sum() / weight.sum()
+    expected = (known.weight * (whole.snapshots.win_us < NEVER)).sum() / known.weight.sum()
+    assert abs(share / expected - 1) < 0.1
+
+
+def test_of_many_winners_there_is_no_room_and_all_leads_are_drawn_alike():
+    whole = prepare(plain_world().crm, PLAIN)
+    study = prepare(plain_world().crm, PLAIN, memory=300 * under_test.BYTES_OF_SNAPSHOT)
+    assert len(study.rest.won) == 0
+    assert (study.rest.counts(study.snapshots, study.crm) == 1).all()
+    assert whole.rest.share == 1
 
 
 # What rules are fixed on

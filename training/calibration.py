@@ -1,7 +1,7 @@
 """Calibration: slope and intercept on the log-odds, shrunk where cuts disagree; no decisions."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -44,6 +44,10 @@ class Calibration:
     def log_odds(self, log_odds: Float64) -> Float64:
         """Return calibrated log-odds, in the same order of leads."""
         return self.intercept + self.slope * log_odds
+
+    def shifted(self, shift: float) -> "Calibration":
+        """Return the same with so much more on the log-odds."""
+        return replace(self, intercept=self.intercept + shift)
 
     def probability(self, log_odds: Float64) -> Float64:
         """Return calibrated probabilities.

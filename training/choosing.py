@@ -12,12 +12,13 @@ from joblib import Parallel, delayed
 from features.contract import Finding
 from features.history import Float32, Int64
 from features.matrix import FeatureSpec
-from training import calibration, evaluation, recipes
+from training import calibration, evaluation, level, recipes
 from training.calibration import Calibration
 from training.evidence import Evidence
 from training.handoff import Rule
 from training.labels import Labels
-from training.origins import Origin
+from training.level import Young
+from training.origins import FOLDS, Origin
 from training.proxies import time_proxies
 from training.recipes import MIXES, Estimator, Recipe
 from training.study import Study
@@ -27,10 +28,14 @@ Float64 = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Scored:
-    """Log-odds of snapshots by an estimator that never saw their leads; `row` says of which."""
+    """Log-odds of snapshots by an estimator that never saw their leads; `row` says of which.
+
+    `newest` are the leads that were young when it learned, where their wins may tell its level.
+    """
 
     row: Int64
     log_odds: Float64
+    newest: Young | None = None
 
 
 @dataclass(frozen=True)
@@ -75,8 +80,11 @@ def choose(study: Study) -> Choice:
     loss = {recipe: _losses(study, scored) for recipe, scored in tried.items()}
     cluster = study.cluster[study.snapshots.lead[joined(next(iter(tried.values()))).row]]
     recipe = _within_two_errors(loss, cluster)
-    scored = tuple(tried[recipe])
-    fitted = calibrate(study, scored)
+    fitted = calibrate(study, tried[recipe])
+    scored = tuple(
+        replace(each, newest=held_out(study, cut, recipe, each.newest, fitted))
+        for cut, each in zip(study.choosing, tried[recipe], strict=True)
+    )
     return Choice(
         recipe, _candidates(loss, cluster), scored, fitted, fix_rule(study, scored, fitted)
     )
@@ -90,6 +98,44 @@ def joined(scored: Sequence[Scored]) -> Scored:
         np.concatenate([cut.row for cut in scored]),
         np.concatenate([cut.log_odds for cut in scored]),
     )
+
+
+def probability(scored: Sequence[Scored], fitted: Calibration) -> Float64:
+    """Return calibrated probabilities of the rows of all cuts, each at its cut's own level."""
+    found = [np.empty(0)]
+    for cut in scored:
+        shift = level.shift(cut.newest, fitted) if cut.newest else 0.0
+        found.append(fitted.shifted(shift).probability(cut.log_odds))
+    return np.concatenate(found)
+
+
+def newest(study: Study, cut: Origin, rows: "TrainingRows", fitted: Estimator) -> Young:
+    """Score the leads that are young at a cut by what was learned there, from them, too."""
+    lead = study.snapshots.lead[cut.train]
+    young = level.young_rows(rows.known, lead)
+    log_odds = fitted.log_odds(rows.X[young])
+    return Young.of(rows.known, young, study.cluster[lead[young]], log_odds)
+
+
+def held_out(
+    study: Study, cut: Origin, recipe: Recipe, learned: Young | None, fitted: Calibration
+) -> Young | None:
+    """Score the young leads of a cut by what is learned from the others; None where nothing moved.
+
+    `learned` are their scores by what was learned from them, too, and `fitted` is the calibration:
+    mostly they tell that the level stands, and no more is fitted.
+    """
+    if learned is None or not level.suspected(learned, fitted):
+        return None
+    rows, lead = training_rows(study, cut, recipe), study.snapshots.lead[cut.train]
+    young, fold = level.young_rows(rows.known, lead), study.hashes[lead] // FOLDS % level.FOLDS
+    log_odds = np.empty(len(lead))
+    for k in range(level.FOLDS):
+        others, these = rows.only(fold != k), young & (fold == k)
+        if len(np.unique(others.known.won[others.known.weight > 0])) < 2:
+            return None
+        log_odds[these] = others.fit(recipe.mix, study.seed).log_odds(rows.X[these])
+    return replace(learned, log_odds=log_odds[young])
 
 
 def calibrate(study: Study, scored: Sequence[Scored]) -> Calibration:
@@ -109,15 +155,15 @@ def fix_rule(study: Study, scored: Sequence[Scored], fitted: Calibration) -> Rul
 
 def evidence(study: Study, scored: Sequence[Scored], fitted: Calibration) -> Evidence:
     """Gather what a rule is fixed from: out-of-time scores, and what came of the leads."""
-    every = joined(scored)
-    timely = study.had_time(every.row)
-    row = every.row[timely] if timely.any() else every.row
-    log_odds = every.log_odds[timely] if timely.any() else every.log_odds
+    row, score = joined(scored).row, probability(scored, fitted)
+    timely = study.had_time(row)
+    if timely.any():
+        row, score = row[timely], score[timely]
     known, snapshots = study.at_until, study.snapshots
     return Evidence.of(
         snapshots.lead[row],
         snapshots.as_of_us[row],
-        study.flaggable(row, fitted.probability(log_odds)),
+        study.flaggable(row, score),
         np.where(known.matured[row], known.won[row], np.nan),
         study.arrivals_per_week(),
     )
@@ -147,6 +193,15 @@ class TrainingRows:
     proxies: tuple[str, ...]
     importance: Float64
     soft: bool
+
+    def only(self, chosen: npt.NDArray[np.bool_]) -> "TrainingRows":
+        """Return some of the rows."""
+        return replace(
+            self,
+            X=self.X[chosen],
+            known=self.known.rows(chosen),
+            importance=self.importance[chosen],
+        )
 
     def fit(self, mix: str, seed: int, threads: int = 1) -> Estimator:
         """Fit both parts and mix them."""
@@ -223,7 +278,11 @@ def _try_recipes(
     both = rows.fit("blend", study.seed)
     row = np.flatnonzero(cut.test)
     Z = study.matrix(rows.spec, study.snapshots.rows(row))
-    return [(recipe, Scored(row, both.mixed(recipe.mix).log_odds(Z))) for recipe in tried]
+    mixed = [(recipe, both.mixed(recipe.mix)) for recipe in tried]
+    return [
+        (recipe, Scored(row, each.log_odds(Z), newest(study, cut, rows, each)))
+        for recipe, each in mixed
+    ]
 
 
 def _losses(study: Study, scored: Sequence[Scored]) -> Float64:

@@ -8,7 +8,18 @@ import numpy.typing as npt
 from features.history import Float32, Int64
 from features.matrix import FeatureSpec, records
 from training import baselines
-from training.choosing import Choice, Scored, TrainingRows, in_parallel, joined, training_rows
+from training.calibration import Calibration
+from training.choosing import (
+    Choice,
+    Scored,
+    TrainingRows,
+    held_out,
+    in_parallel,
+    joined,
+    newest,
+    probability,
+    training_rows,
+)
 from training.origins import Origin
 from training.recipes import Recipe
 from training.study import Study
@@ -28,23 +39,27 @@ class Judged:
 
 def judge(study: Study, choice: Choice) -> Judged:
     """Fit the recipe and the baselines at the later cuts, and score the leads after them."""
-    found = in_parallel(study, _judge_cut, [(cut, choice.recipe) for cut in study.judging])
+    tasks = [(cut, choice.recipe, choice.calibration) for cut in study.judging]
+    found = in_parallel(study, _judge_cut, tasks)
     scored, beside = [each[0] for each in found], [each[1] for each in found]
-    every = joined(scored)
     names = beside[0] if beside else {}
     return Judged(
         tuple(scored),
-        every.row,
-        choice.calibration.probability(every.log_odds),
+        joined(scored).row,
+        probability(scored, choice.calibration),
         {name: np.concatenate([each[name] for each in beside]) for name in names},
     )
 
 
-def _judge_cut(study: Study, cut: Origin, recipe: Recipe) -> tuple[Scored, dict[str, Float64]]:
+def _judge_cut(
+    study: Study, cut: Origin, recipe: Recipe, calibration: Calibration
+) -> tuple[Scored, dict[str, Float64]]:
     rows = training_rows(study, cut, recipe)
     row = np.flatnonzero(cut.test)
     Z = study.matrix(rows.spec, study.snapshots.rows(row))
-    scored = Scored(row, rows.fit(recipe.mix, study.seed).log_odds(Z))
+    fitted = rows.fit(recipe.mix, study.seed)
+    young = held_out(study, cut, recipe, newest(study, cut, rows, fitted), calibration)
+    scored = Scored(row, fitted.log_odds(Z), young)
     return scored, _baselines(study, rows, Z, cut, row)
 
 

@@ -64,6 +64,21 @@ class Labels:
     reopened_share: float
     without_matured: int
 
+    def rows(self, chosen: Bool) -> "Labels":
+        """Return what is known of some of the rows; the weights stay."""
+        return Labels(
+            known=self.known[chosen],
+            won=self.won[chosen],
+            weight=self.weight[chosen],
+            follow_up_days=self.follow_up_days[chosen],
+            seen=self.seen[chosen],
+            matured=self.matured[chosen],
+            delay_days=self.delay_days[chosen],
+            lost_is_open=self.lost_is_open,
+            reopened_share=self.reopened_share,
+            without_matured=self.without_matured,
+        )
+
 
 @dataclass(frozen=True)
 class DelayCurve:

@@ -53,11 +53,14 @@ def learn(
     seed: int = 0,
     allow_weak: bool = False,
     threads: int = 1,
+    memory: int | None = None,
     clock: "Stopwatch | None" = None,
 ) -> Learned:
     """Choose a recipe, judge it, and ship it fitted once more on all known at ``crm.until_us``.
 
-    The stages are announced and timed by `clock`; their seconds stand in the report.
+    Of a history that would take more than `memory` bytes, a share of the leads is taken, by default
+    as many as have a million snapshots. The stages are announced and timed by `clock`; their
+    seconds stand in the report.
 
     Raises
     ------
@@ -71,7 +74,7 @@ def learn(
     clock = clock or Stopwatch()
     segments.check(config.report, (*crm.table.column_names, *crm.leads.changes))
     clock("snapshots")
-    study = prepare(crm, config, seed=seed, threads=threads)
+    study = prepare(crm, config, seed=seed, threads=threads, memory=memory)
     if study.roles.weak and not allow_weak:
         raise TooLittleHistory(_too_weak(study))
     clock("look for leaks")

@@ -1,7 +1,7 @@
 """Shipping: the chosen recipe, its calibration and its rule, fitted once more on everything."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,8 +14,19 @@ from features.history import Float32, Int64
 from features.matrix import FeatureSpec
 from features.moments import iso
 from features.profile import moved, profiles, spread
-from training import handoff
-from training.choosing import Choice, Scored, calibrate, evidence, joined, training_rows
+from training import handoff, level
+from training.choosing import (
+    Choice,
+    Scored,
+    TrainingRows,
+    calibrate,
+    evidence,
+    held_out,
+    joined,
+    newest,
+    training_rows,
+)
+from training.recipes import Recipe, importance
 from training.scorer import Card, LeadScorer
 from training.study import Study
 
@@ -29,7 +40,8 @@ class Shipped:
     """The scorer fitted on all, and what share of recent leads it, and the judged, hand off.
 
     `proxies` names the features from which the date can be told, whether it uses them or not;
-    `shifts` are attributes that look otherwise on the newest leads.
+    `level` is what the wins of the newest leads added to the intercept; `shifts` are attributes
+    that look otherwise on the newest leads.
     """
 
     scorer: LeadScorer
@@ -37,6 +49,7 @@ class Shipped:
     proxies: tuple[str, ...]
     recent_share: float
     judged_share: float
+    level: float = 0.0
     shifts: tuple[Finding, ...] = ()
 
 
@@ -45,13 +58,21 @@ def ship(study: Study, choice: Choice, judged: Sequence[Scored]) -> Shipped:
 
     Both rest on out-of-time scores. Only where there is no cut at all, they rest on the refit's own
     scores of the rows it learned from: such a history is too weak to judge, and its report says so.
+    The level is that of the leads that are young now; the scores of all cuts get the same, so that
+    it moves the threshold of a rule by capacity, and not who is handed off.
     """
     rows = training_rows(study, study.everything(), choice.recipe)
-    refit = rows.fit(choice.recipe.mix, study.seed, study.threads)
+    refit = _with_all_winners(study, choice.recipe, rows).fit(
+        choice.recipe.mix, study.seed, study.threads
+    )
     cuts = (*choice.scored, *judged) or (
         Scored(np.arange(len(study.snapshots)), refit.log_odds(rows.X)),
     )
-    final = calibrate(study, cuts)
+    calibrated = calibrate(study, cuts)
+    learned = newest(study, study.everything(), rows, refit)
+    young = held_out(study, study.everything(), choice.recipe, learned, calibrated)
+    moved_by = level.shift(young, calibrated) if young else 0.0
+    final = calibrated.shifted(moved_by)
     recent = joined(judged if _leads_with_time(study, judged) >= LEADS_TO_FIX_A_RULE else cuts)
     found = evidence(study, (recent,), final)
     rule = found.fix(study.config.rule)
@@ -85,7 +106,23 @@ def ship(study: Study, choice: Choice, judged: Sequence[Scored]) -> Shipped:
         rows.proxies,
         recent_share=shares[0],
         judged_share=shares[1],
+        level=moved_by,
         shifts=tuple(_shifts(study, rows.spec, every)),
+    )
+
+
+def _with_all_winners(study: Study, recipe: Recipe, rows: TrainingRows) -> TrainingRows:
+    """Add the leads that were won and are not in the sample; the others weigh more for it."""
+    rest, until = study.rest, study.crm.until_us
+    if not len(rest.won):
+        return rows
+    every = study.snapshots.followed_by(rest.won)
+    counts = rest.counts(every, study.crm)
+    return replace(
+        rows,
+        X=np.concatenate([rows.X, study.matrix(rows.spec, rest.won)]),
+        known=study.labels(every, until, recipe.half_life_days, counts),
+        importance=importance(every.as_of_us, until, recipe.half_life_days) * counts,
     )
 
 

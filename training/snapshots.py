@@ -91,6 +91,11 @@ class Snapshots:
         """Return the rows of a mask or of indices."""
         return Snapshots(*(getattr(self, field.name)[chosen] for field in fields(self)))
 
+    def followed_by(self, others: "Snapshots") -> "Snapshots":
+        """Return these rows and then others, whatever their leads."""
+        both = ((getattr(part, field.name) for part in (self, others)) for field in fields(self))
+        return Snapshots(*map(np.concatenate, map(list, both)))
+
 
 def grid(created_us: Int64, until_us: int) -> Grid:
     """Choose where snapshots stand when nobody has said so.

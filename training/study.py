@@ -38,11 +38,40 @@ from training.snapshots import (
 
 MOST_SNAPSHOTS_TO_JUDGE = 100_000
 MOST_SNAPSHOTS_TO_FIT = 1_000_000
+BYTES_OF_SNAPSHOT = 4_096
+"""What a run takes for each at its peak, the history of its lead included."""
 HEADLINE_AGE_DAYS = 7.0
 WEEKS_OF_ARRIVALS = 26
 
 Bool = npt.NDArray[np.bool_]
 Float64 = npt.NDArray[np.float64]
+UInt64 = npt.NDArray[np.uint64]
+
+
+@dataclass(frozen=True)
+class Rest:
+    """Snapshots of leads that are not in the sample.
+
+    Attributes
+    ----------
+    won : Snapshots
+        Of those that were won, where there is room for all of them: the refit learns from them,
+        too, and each lead of the sample that was not won counts for ``1 / share``.
+    share : float
+        Of the leads, that is in the sample.
+    snapshots : int
+        Of the sample and of the rest.
+    """
+
+    won: Snapshots
+    share: float
+    snapshots: int
+
+    def counts(self, snapshots: Snapshots, crm: Crm) -> Float64:
+        """Say for how many rows each row of the sample or of `won` stands."""
+        if not len(self.won):
+            return np.ones(len(snapshots))
+        return np.where(_won(snapshots, crm), 1.0, 1.0 / self.share)
 
 
 @dataclass(frozen=True)
@@ -55,7 +84,9 @@ class Study:
     config : Config
     grid : Grid
     snapshots : Snapshots
-        All of them; judged are those of `sampled` leads.
+        Those that are taken: all, or those of a random share of the leads.
+    rest : Rest
+        What was not taken, as far as it is learned from.
     at_until : Labels
         What is known of each snapshot at the end.
     headline_age : float
@@ -77,6 +108,7 @@ class Study:
     roles: Roles
     seed: int
     threads: int
+    rest: "Rest"
 
     @property
     def horizon_days(self) -> int:
@@ -113,6 +145,11 @@ class Study:
         """The account of each lead, a code; without accounts, each lead is one of its own."""
         return clusters(self.crm, self.config.split.account)
 
+    @cached_property
+    def hashes(self) -> UInt64:
+        """A number per lead, by its id, and the same for all leads of an account."""
+        return _one_an_account(self.crm, self.cluster)
+
     def spec(self, until_us: int) -> tuple[FeatureSpec, tuple[Finding, ...]]:
         """Learn the feature spec from what was known at a moment."""
         wanted, events = self.config.features, self.config.events
@@ -142,15 +179,22 @@ class Study:
         )
 
     def labels(
-        self, snapshots: Snapshots, known_us: int, half_life_days: float | None = None
+        self,
+        snapshots: Snapshots,
+        known_us: int,
+        half_life_days: float | None = None,
+        counts: Float64 | float = 1.0,
     ) -> Labels:
-        """Label snapshots with what was known then; with a half-life, older ones weigh less."""
+        """Label snapshots with what was known then; with a half-life, older ones weigh less.
+
+        `counts` says for how many snapshots each stands.
+        """
         return labels(
             snapshots,
             self.horizon_days,
             known_us,
             by_age=self.grid.every_days is None,
-            importance=importance(snapshots.as_of_us, known_us, half_life_days),
+            importance=importance(snapshots.as_of_us, known_us, half_life_days) * counts,
         )
 
     def flaggable(self, row: Int64, score: Float64) -> Float64:
@@ -184,20 +228,22 @@ class Study:
         return Origin("all", self.crm.until_us, self.crm.until_us, train=rows, test=~rows)
 
 
-def prepare(crm: Crm, config: Config, *, seed: int = 0, threads: int = 1) -> Study:
-    """Take the snapshots, label them, and set the cuts."""
+def prepare(
+    crm: Crm, config: Config, *, seed: int = 0, threads: int = 1, memory: int | None = None
+) -> Study:
+    """Take the snapshots, or as many as fit into so many bytes, label them, and set the cuts."""
     horizon = config.label.horizon_days
     where, snapshots = all_snapshots(crm, config)
     if not len(snapshots):
         raise TooLittleHistory(_no_snapshots(crm))
-    snapshots = _of_some_leads(snapshots, crm, MOST_SNAPSHOTS_TO_FIT)
+    most = MOST_SNAPSHOTS_TO_FIT if memory is None else memory // BYTES_OF_SNAPSHOT
+    snapshots, rest = _sample(snapshots, crm, most)
     at_until = labels(snapshots, horizon, crm.until_us, by_age=where.every_days is None)
     learned = at_until.won[at_until.weight > 0]
     if len(np.unique(learned)) < 2:
         raise TooLittleHistory(_one_kind(crm, horizon, won=bool(learned.any())))
     judged = np.isin(snapshots.lead, _of_some_leads(snapshots, crm, MOST_SNAPSHOTS_TO_JUDGE).lead)
-    cluster = clusters(crm, config.split.account)
-    hashes = _hashes(crm)[np.unique(cluster, return_index=True)[1]][cluster]  # one an account
+    hashes = _one_an_account(crm, clusters(crm, config.split.account))
     found = origins(crm.leads.created_us, hashes, snapshots, horizon, crm.until_us)
     cuts = tuple(
         replace(cut, train=cut.train & judged, test=cut.test & judged) for cut in found.cuts
@@ -210,7 +256,9 @@ def prepare(crm: Crm, config: Config, *, seed: int = 0, threads: int = 1) -> Stu
     part = (
         roles(found, snapshots, at_until, first) if found.cuts else Roles((), (), 0, 0, weak=True)
     )
-    return Study(crm, config, where, snapshots, at_until, age, first, found, part, seed, threads)
+    return Study(
+        crm, config, where, snapshots, at_until, age, first, found, part, seed, threads, rest
+    )
 
 
 def all_snapshots(crm: Crm, config: Config) -> tuple[Grid, Snapshots]:
@@ -311,9 +359,33 @@ def _of_some_leads(snapshots: Snapshots, crm: Crm, most: int) -> Snapshots:
     """All snapshots of as many leads as `most` rows allow, taken by a hash of their ids."""
     if len(snapshots) <= most:
         return snapshots
-    share = most / len(snapshots)
+    return snapshots.rows(_in_share(snapshots, crm, most / len(snapshots)))
+
+
+def _in_share(snapshots: Snapshots, crm: Crm, share: float) -> Bool:
     hashes = _hashes(crm)[snapshots.lead] // np.uint64(2**11)
-    return snapshots.rows(hashes < share * 2.0**53)
+    return hashes < share * 2.0**53
+
+
+def _won(snapshots: Snapshots, crm: Crm) -> Bool:
+    """Tell which rows are of leads that were ever won."""
+    return np.isin(snapshots.lead, crm.outcomes.lead[crm.outcomes.won])
+
+
+def _sample(snapshots: Snapshots, crm: Crm, most: int) -> tuple[Snapshots, Rest]:
+    """Take the snapshots of a share of the leads, and those of all winners apart if they fit in."""
+    total, won = len(snapshots), _won(snapshots, crm)
+    wins = int(won.sum())
+    if total <= most:
+        return snapshots, Rest(snapshots.rows(np.zeros(total, np.bool_)), 1.0, total)
+    apart = 2 * wins <= most
+    share = (most - wins) / (total - wins) if apart else most / total
+    taken = _in_share(snapshots, crm, share)
+    return snapshots.rows(taken), Rest(snapshots.rows(won & ~taken & apart), share, total)
+
+
+def _one_an_account(crm: Crm, cluster: Int64) -> UInt64:
+    return _hashes(crm)[np.unique(cluster, return_index=True)[1]][cluster]
 
 
 def _hashes(crm: Crm) -> npt.NDArray[np.uint64]:

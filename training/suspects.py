@@ -10,9 +10,12 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import pyarrow as pa
 from scipy.stats import beta, rankdata
 
-from features.attributes import Attribute
+from features.attributes import Attribute, encode
+from features.changes import Timeline
+from features.faults import shown
 from features.history import DAY_US
 from features.matrix import records
 from training.crm import Crm
@@ -114,7 +117,12 @@ class Evidence:
 
 def suspects(evidence: Evidence) -> tuple[Suspect, ...]:
     """Find all suspects: at most one per column or event type, the surest kind first."""
-    found = (*_columns(evidence), *_events(evidence), *_copies(evidence))
+    found = (
+        *_columns(evidence),
+        *_events(evidence),
+        *_changes(evidence),
+        *_copies(evidence),
+    )
     return tuple({suspect.column: suspect for suspect in reversed(found)}.values())[::-1]
 
 
@@ -263,24 +271,21 @@ def _events(evidence: Evidence) -> Iterator[Suspect]:
 
 def _event(evidence: Evidence, name: str, events: Int64) -> Suspect | None:
     lead, moment = evidence.crm.lead_of_event[events], evidence.crm.leads.history.occurred_us
-    seen = np.unique(lead)
-    wins, base = int(evidence.won[seen].sum()), evidence.won.mean()
-    others = len(seen) - wins
-    if not wins or beta.ppf(0.95, others + 1, wins) > NOT_WON_SHARE * (1 - base):
+    whose = _of_winners(evidence, lead)
+    if whose is None:
         return None
     winners = events[evidence.won[lead]]
-    whose = evidence.crm.lead_of_event[winners]
-    age_us = moment[winners] - evidence.crm.leads.created_us[whose]
+    winner = evidence.crm.lead_of_event[winners]
+    age_us = moment[winners] - evidence.crm.leads.created_us[winner]
     at_creation = float((np.abs(age_us) <= AT_CREATION_US).mean())
-    days = float(np.median(evidence.closed_us[whose] - moment[winners])) / DAY_US
+    days = float(np.median(evidence.closed_us[winner] - moment[winners])) / DAY_US
     back_dated = at_creation >= AT_CREATION_SHARE
     kind = EVENT_KINDS[0 if back_dated else 1]
     seen_where = f"{100 * at_creation:.0f} % at the creation, in the median {days:.1f} days before"
     return Suspect(
         name,
         kind,
-        f"event type on {len(seen):,} leads before any close, of which {wins:,} were won "
-        f"({100 * wins / len(seen):.1f} %; of all leads {100 * base:.1f} %); {seen_where} the win",
+        f"event type on {whose}; {seen_where} the win",
         "it is written because the lead was won, dated back to its creation"
         if back_dated
         else "it belongs to closing the deal: who has it is as good as won",
@@ -289,6 +294,66 @@ def _event(evidence: Evidence, name: str, events: Int64) -> Suspect | None:
         if back_dated
         else f'add "{name}" to [events] sales, which ends the snapshots there',
     )
+
+
+def _of_winners(evidence: Evidence, lead: Int64) -> str | None:
+    """Say how many leads something is seen on, where they are almost only winners."""
+    seen = np.unique(lead)
+    wins, base = int(evidence.won[seen].sum()), evidence.won.mean()
+    others = len(seen) - wins
+    if not wins or beta.ppf(0.95, others + 1, wins) > NOT_WON_SHARE * (1 - base):
+        return None
+    return (
+        f"{len(seen):,} leads before any close, of which {wins:,} were won "
+        f"({100 * wins / len(seen):.1f} %; of all leads {100 * base:.1f} %)"
+    )
+
+
+def _changes(evidence: Evidence) -> Iterator[Suspect]:
+    for attribute in evidence.attributes:
+        timeline = evidence.crm.leads.changes.get(attribute.name)
+        found = None if timeline is None else _change(evidence, attribute, timeline)
+        if found:
+            yield found
+
+
+def _change(evidence: Evidence, attribute: Attribute, timeline: Timeline) -> Suspect | None:
+    """Hold changes after the creation and before any close against the outcomes.
+
+    What is looked at is whether there is one at all, and each value that they set: a level, a
+    twentieth of the numbers, or anything else.
+    """
+    lead, closed = timeline.lead, evidence.closed_us
+    late = timeline.changed_us > evidence.crm.leads.created_us[lead]
+    moment = np.maximum(timeline.changed_us, timeline.known_us)
+    rows = np.flatnonzero(late & (moment < closed[lead]))
+    if not len(rows):
+        return None
+    values = encode({attribute.name: timeline.values}, [attribute], len(lead))[rows, 0]
+    number = attribute.kind == "number"
+    codes = numbers(values, np.arange(len(rows))) if number else levels(values)
+    for chosen in (rows, *(rows[codes == code] for code in np.unique(codes))):
+        whose = _of_winners(evidence, lead[chosen])
+        if whose is None:
+            continue
+        winners = chosen[evidence.won[lead[chosen]]]
+        days = float(np.median(closed[lead[winners]] - moment[winners])) / DAY_US
+        what = "changed" if len(chosen) == len(rows) else f"set to {_said(timeline, chosen)}"
+        return Suspect(
+            attribute.name,
+            "change_of_winners",
+            f"{what} on {whose}, in the median {days:.1f} days before the win",
+            "it is written as the deal closes: whose record says so is as good as won",
+            f'add "{attribute.name}" to [features] exclude, or leave changes of after the hand-off '
+            "out of the table",
+        )
+    return None
+
+
+def _said(timeline: Timeline, rows: Int64) -> str:
+    """Show what a few changes say."""
+    said = sorted({shown(value) for value in timeline.values.take(pa.array(rows)).to_pylist()})
+    return " or ".join(repr(value) for value in said[:2]) + (" …" if len(said) > 2 else "")
 
 
 def _copies(evidence: Evidence) -> Iterator[Suspect]:

@@ -32,6 +32,8 @@ from training.commands.options import (
 
 app = typer.Typer()
 
+LEAST_MEMORY = "1G"
+
 
 @app.command()
 def train(
@@ -55,6 +57,9 @@ def train(
             help="Train on too little history; register what no baseline loses to.",
         ),
     ] = False,
+    memory: Annotated[
+        str, typer.Option("--memory", help="Of a history that needs more, some leads are taken.")
+    ] = "4G",
     timezone: Timezone = None,
     reject_file: RejectFile = None,
     max_rejected_share: RejectShare = MAX_REJECTED_SHARE,
@@ -67,12 +72,14 @@ def train(
     A recipe is chosen, judged on later leads, and shipped fitted once more on everything.
     """
     from features.output_place import check_folder, writing
+    from features.sizes import bytes_of
     from training import inputs, report
     from training.gates import GateRefused
     from training.learning import STAGES, Stopwatch, learn
     from training.registry import check as check_registry
     from training.result_folder import replacing, told_if_kept
 
+    size = bytes_of(memory, "--memory", LEAST_MEMORY)
     with told_if_kept(output), terminal.stages(len(STAGES)) as stage:
         settings = inputs.settings(config, horizon_days)
         check_folder(output)
@@ -99,6 +106,7 @@ def train(
                 seed=seed,
                 allow_weak=allow_weak,
                 threads=os.cpu_count() or 1,
+                memory=size,
                 clock=clock,
             )
         except GateRefused as refused:

@@ -62,6 +62,7 @@ def describe(
         "calibration": asdict(shipped.scorer.calibration) | {"judged": asdict(choice.calibration)},
         "test": _describe_test(study, judged),
         "exposure": _exposure(study, judged).as_dict(),
+        "level": shipped.level,
         "against_baselines": against,
         "rule": {
             **rule.as_dict(),
@@ -100,9 +101,22 @@ def _summary(report: dict[str, Any]) -> Iterator[str]:
     yield promise(report["rule"])
     yield from _about_order(report["data"])
     yield from _about_judging(report)
+    yield from _about_sample(report["rows"])
     yield from _about_figures(report["test"])
     yield from _about_proxies(report["time_proxies"])
+    yield from _about_level(report["level"])
     yield from _about_exposure(report["exposure"])
+
+
+def _about_level(shift: float) -> Iterator[str]:
+    if shift:
+        more = "more" if shift > 0 else "fewer"
+        yield (
+            f"The world has moved: leads that are too young to judge have clearly {more} wins so "
+            "far than the history explains, even if the time that wins take has changed. The odds "
+            f"of every score are multiplied by {np.exp(shift):.2f} for it; who ranks before whom "
+            "stays. Most of the history is of another world: train again soon."
+        )
 
 
 def _about_exposure(found: dict[str, Any]) -> Iterator[str]:
@@ -148,6 +162,20 @@ def _about_judging(report: dict[str, Any]) -> Iterator[str]:
         yield (
             "Leads were split by a hash of their id, not by time: how the model does on later "
             f"leads cannot be told ({cuts['reason']})."
+        )
+
+
+def _about_sample(rows: dict[str, Any]) -> Iterator[str]:
+    sample = rows["sample"]
+    if sample["share"] < 1:
+        yield (
+            f"Of {sample['of_snapshots']:,} snapshots those of {sample['share']:.1%} of the leads "
+            "fit into --memory, drawn by a hash of their ids; all figures are theirs."
+        )
+    if sample["won_beside"]:
+        yield (
+            f"The last fit learned from the other {sample['won_beside']:,} leads that were won, "
+            "too; for it, a lead that was not won weighs as many as it stands for."
         )
 
 
@@ -229,7 +257,17 @@ def _describe_rows(study: Study) -> dict[str, Any]:
         "calibrate": chosen & known.matured,
         "test": tested & known.matured & study.headline,
     }
-    return {name: _count(study, mask) for name, mask in masks.items()}
+    rows: dict[str, Any] = {name: _count(study, mask) for name, mask in masks.items()}
+    return rows | {"sample": _describe_sample(study)}
+
+
+def _describe_sample(study: Study) -> dict[str, Any]:
+    rest = study.rest
+    return {
+        "of_snapshots": rest.snapshots,
+        "share": rest.share,
+        "won_beside": len(np.unique(rest.won.lead)),
+    }
 
 
 def _count(study: Study, mask: Bool) -> dict[str, int]:
