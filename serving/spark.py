@@ -341,6 +341,7 @@ def _session(folder: Path, memory: int) -> "Iterator[SparkSession]":
     Where it runs is told by Spark's own settings, such as ``spark.master`` in its defaults; else
     on all cores of this machine.
     """
+    warnings.filterwarnings("ignore", PANDAS)  # none is used there
     try:
         from pyspark.sql import SparkSession  # noqa: PLC0415
     except ModuleNotFoundError as missing:
@@ -364,9 +365,7 @@ def _session(folder: Path, memory: int) -> "Iterator[SparkSession]":
     before = {name: session.conf.get(name) for name in SETTINGS}
     try:
         _set(session, SETTINGS)
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", PANDAS)  # none is used there
-            yield session
+        yield session
     finally:
         _set(session, before)
         if running is None:
