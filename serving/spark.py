@@ -357,6 +357,7 @@ def _session(folder: Path, memory: int) -> "Iterator[SparkSession]":
             "spark.local.dir": str(folder.absolute()),
             "spark.log.level": "ERROR",
             "spark.ui.enabled": "false",
+            "spark.ui.showConsoleProgress": str(sys.stderr.isatty()).lower(),
         }
         builder = SparkSession.builder.appName("leadqual score")
         session = reduce(lambda made, one: made.config(*one), start.items(), builder).getOrCreate()
