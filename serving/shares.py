@@ -55,7 +55,7 @@ class Told:
     def of(cls, scorer: LeadScorer, backlog: Backlog, rejected: Mapping[str, int]) -> "Told":
         """Tell of a backlog."""
         return cls(
-            (*backlog.findings, *unshared.of_records(scorer, backlog.leads)),
+            (*backlog.findings, *unshared.of_records(scorer, backlog.leads, backlog.as_of_us)),
             unshared.counts(backlog.leads.history),
             rejected,
             len(backlog),

@@ -9,7 +9,7 @@ from features.arrow_types import is_text
 from features.attributes import encode
 from features.faults import shown
 from features.findings import EXAMPLES, Example, Finding
-from features.history import History
+from features.history import DAY_US, History, Int64
 from features.matrix import Leads, unknown_types
 from features.profile import moved, spread
 from training.scorer import LeadScorer
@@ -17,12 +17,12 @@ from training.scorer import LeadScorer
 MOST_NAMES = 20
 
 
-def of_records(scorer: LeadScorer, leads: Leads) -> tuple[Finding, ...]:
+def of_records(scorer: LeadScorer, leads: Leads, as_of_us: Int64) -> tuple[Finding, ...]:
     """Say which attributes are missing, of another kind, or look otherwise than they used to."""
     return (
         *_missing_attributes(scorer, leads),
         *_other_kinds(scorer, leads),
-        *_moved(scorer, leads),
+        *_moved(scorer, leads, as_of_us),
     )
 
 
@@ -48,13 +48,21 @@ def of_events(scorer: LeadScorer, count_of: Mapping[str, int]) -> Iterator[Findi
         )
 
 
-def _moved(scorer: LeadScorer, leads: Leads) -> Iterator[Finding]:
+def _moved(scorer: LeadScorer, leads: Leads, as_of_us: Int64) -> Iterator[Finding]:
     """Find attributes that look otherwise than on the leads the model learned from."""
     rows = np.arange(len(leads))
     few = spread(rows)
     once = few[np.unique(leads.segment[few], return_index=True)[1]]  # a lead may stand repeatedly
     known = scorer.spec.attributes
-    return moved(scorer.profiles, known, leads.columns, rows, who="scored", sample=once)
+    return moved(
+        scorer.profiles,
+        known,
+        leads.columns,
+        rows,
+        who="scored",
+        sample=once,
+        age_days=(as_of_us - leads.created_us) / DAY_US,
+    )
 
 
 def _missing_attributes(scorer: LeadScorer, leads: Leads) -> Iterator[Finding]:

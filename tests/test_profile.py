@@ -10,9 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from features.attributes import Attribute
-from features.profile import moved, profiles, spread
+from features.profile import moved, profiles, profiles_by_age, spread
 from tests.commands import run
-from tests.factories import AS_OF_US
+from tests.factories import AS_OF_US, TIME, at
 from tests.worlds import PLAIN, learn_quickly, plain_world
 from training import report
 from training.scorer import ArtifactError, LeadScorer
@@ -123,6 +123,50 @@ def test_a_sample_decides_and_all_rows_are_counted():
     assert len(spread(np.arange(50_001))) <= 20_000
 
 
+# with a history
+
+
+def filled_by_age(age_days, seed=0, *, written="製造業"):
+    """A trade that is filled in as leads grow older: on all of 30 days, on half of 15."""
+    filled = np.random.default_rng(seed).random(len(age_days)) * 30 < age_days
+    return {"trade": pa.chunked_array([pa.array([written] * len(age_days), mask=~filled)])}
+
+
+AGES = np.repeat([0.0, 3.0, 14.0, 30.0, 60.0], 200)
+BY_AGE = profiles_by_age(ATTRIBUTES, filled_by_age(AGES), AGES)
+
+
+def rules_by_age(columns, age_days):
+    rows = np.arange(len(columns["trade"]))
+    found = moved(BY_AGE, ATTRIBUTES, columns, rows, who="scored", age_days=age_days)
+    return {finding.column: finding for finding in found}
+
+
+@pytest.mark.parametrize("age_days", [0.5, 4.0, 16.0, 45.0, 89.0])
+def test_a_record_is_compared_with_records_of_leads_of_its_age(age_days):
+    ages = np.full(300, age_days)
+    assert rules_by_age(filled_by_age(ages, 1), ages) == {}
+    assert ("trade" in rules_by_age(filled_by_age(ages + 60), ages)) == (age_days < 20)
+    assert ("trade" in rules_by_age(filled_by_age(ages * 0), ages)) == (age_days > 5)
+
+
+def test_ages_that_the_model_never_saw_are_not_compared_nor_counted():
+    ages = np.repeat([45.0, 400.0], 300)
+    empty = filled_by_age(ages * 0)
+    assert rules_by_age(empty, ages)["trade"].rows == 300
+    assert "Missing in 100 % of these leads, in 0 % of" in rules_by_age(empty, ages)["trade"].mend
+    assert rules_by_age(empty, ages + 100) == {}
+    assert rules_by_age(empty, None) == {}
+
+
+def test_unknown_levels_are_counted_among_the_filled_records():
+    ages = np.repeat([0.5, 45.0], 300)
+    renamed = filled_by_age(ages, written="manufacturing")
+    found = rules_by_age(renamed, ages)["trade"]
+    filled = len(ages) - renamed["trade"].null_count
+    assert (found.rule, found.rows) == ("values_moved", filled)
+
+
 # in a training run
 
 
@@ -163,6 +207,33 @@ def test_names_that_came_up_lately_are_named():
     assert (told.rows, str(told.examples[0])) == (20, "new: 20 rows")
 
 
+def with_trade(seed=1, *, renamed_since=None):
+    """Give the plain world a trade that is filled in after days, and renamed for later leads."""
+    world, rng = plain_world(), np.random.default_rng(seed)
+    created = world.leads["created_at"].cast(pa.int64()).to_numpy()
+    days = rng.exponential(3, 400)
+    trade = rng.choice(["finance", "retail"], 400).astype(object)
+    if renamed_since is not None:
+        trade[renamed_since:] = rng.choice(["Fin.", "Ret."], 400 - renamed_since)
+    moment = created + (days * 86_400_000_000).astype(np.int64)
+    written = moment < at(0)
+    changes = pa.table(
+        {
+            "lead_id": world.leads["lead_id"].filter(pa.array(written)),
+            "changed_at": pa.array(moment[written], TIME),
+            "attribute": ["trade"] * int(written.sum()),
+            "value": trade[written].tolist(),
+        }
+    )
+    return replace(world, changes=changes)
+
+
+def test_a_history_that_says_other_things_of_the_newest_leads_is_named():
+    for since, expected in ((None, set()), (330, {("trade", "values_moved")})):
+        learned = learn_quickly(with_trade(renamed_since=since), PLAIN)
+        assert {(s["column"], s["rule"]) for s in learned.report["shifts"]} == expected
+
+
 # in a backlog
 
 
@@ -200,6 +271,19 @@ def test_a_backlog_says_where_it_is_far_from_what_the_model_learned_from(model, 
     }
     assert scored(model, tmp_path, odd.slice(0, 19)) == {}
     assert scored(model, tmp_path, leads.drop_columns(["industry"])) == {}  # said otherwise
+
+
+def test_a_backlog_says_where_its_histories_are_far_from_what_the_model_learned_from(tmp_path):
+    scorer = learn_quickly(with_trade(), PLAIN).scorer
+    scorer.save(tmp_path / "m")
+    assert {one.from_days for one in scorer.profiles if one.name == "trade"} >= {0.0, 7.0, 30.0}
+    assert {one.from_days for one in scorer.profiles if one.name != "trade"} == {None}
+    young = plain_world().leads.slice(320)
+    for since, expected in ((None, set()), (0, {("trade", "values_moved")})):
+        changes = with_trade(2, renamed_since=since).changes
+        pq.write_table(changes, tmp_path / "c.parquet")
+        found = scored(tmp_path / "m", tmp_path, young, "--changes", tmp_path / "c.parquet")
+        assert set(found) == expected
 
 
 def test_a_lead_that_stands_often_counts_once(model, tmp_path):

@@ -13,7 +13,7 @@ from features.contract import Finding
 from features.history import Float32, Int64
 from features.matrix import FeatureSpec
 from features.moments import iso
-from features.profile import moved, profiles, spread
+from features.profile import Profile, moved, profiles, profiles_by_age, spread
 from training import handoff, level
 from training.choosing import (
     Choice,
@@ -87,10 +87,7 @@ def ship(study: Study, choice: Choice, judged: Sequence[Scored]) -> Shipped:
             "scores": _percentiles(final.probability(joined(cuts).log_odds)),
             "features": _histograms(rows.spec, X),
             "evidence": found.as_dict(),
-            "attributes": [
-                asdict(one)
-                for one in profiles(_used(rows.spec), study.crm.leads.columns, spread(every))
-            ],
+            "attributes": [asdict(one) for one in _profiles(study, rows.spec, every)],
         },
         Card(study.horizon_days, iso(study.crm.until_us), choice.recipe.name, {}, {}, {}, {}),
     )
@@ -130,6 +127,16 @@ def _used(spec: FeatureSpec) -> list[Attribute]:
     return [each for each in spec.attributes if of_attribute(each).name in spec.names]
 
 
+def _profiles(study: Study, spec: FeatureSpec, by_creation: Int64) -> tuple[Profile, ...]:
+    """Describe the records of all leads; with a history, as they stood at learned snapshots."""
+    used, moments = _used(spec), np.argsort(study.snapshots.as_of_us, kind="stable")
+    row = spread(moments[study.at_until.weight[moments] > 0])
+    return (
+        *profiles(used, study.crm.leads.columns, spread(by_creation)),
+        *profiles_by_age(used, study.told(row), study.days_since_creation(row)),
+    )
+
+
 def _shifts(study: Study, spec: FeatureSpec, by_creation: Int64) -> Iterator[Finding]:
     """Compare the attributes of the newest leads with those of the others, by levels known then."""
     created, columns = study.crm.leads.created_us[by_creation], study.crm.leads.columns
@@ -140,6 +147,25 @@ def _shifts(study: Study, spec: FeatureSpec, by_creation: Int64) -> Iterator[Fin
     known = [then.get(each.name, each) for each in _used(spec)]
     usual = profiles(known, columns, spread(by_creation[:first]))
     yield from moved(usual, known, columns, by_creation[first:], who="newest")
+    yield from _shifts_of_histories(study, known, by_creation[first:])
+
+
+def _shifts_of_histories(
+    study: Study, known: Sequence[Attribute], newest_leads: Int64
+) -> Iterator[Finding]:
+    """Compare what records with a history said when their leads were judged."""
+    row = np.flatnonzero(study.headline)
+    new = np.isin(study.snapshots.lead[row], newest_leads)
+    before, now = spread(row[~new]), row[new]
+    usual = profiles_by_age(known, study.told(before), study.days_since_creation(before))
+    yield from moved(
+        usual,
+        known,
+        study.told(now),
+        np.arange(len(now)),
+        who="newest",
+        age_days=study.days_since_creation(now),
+    )
 
 
 def _leads_with_time(study: Study, scored: Sequence[Scored]) -> int:

@@ -157,7 +157,7 @@ class Study:
             self.crm.table,
             self.crm.leads.history,
             until_us=until_us,
-            told=self._told(until_us),
+            told=pa.table(self.told(np.flatnonzero(self.snapshots.as_of_us <= until_us))),
             sales=(*events.sales, *events.handoff),
             exclude=(*wanted.exclude, *filter(None, [self.config.split.account])),
             sensitive=wanted.sensitive,
@@ -165,12 +165,16 @@ class Study:
         )
         return (spec.of_attributes() if self.config.split.undated else spec), findings
 
-    def _told(self, until_us: int) -> pa.Table:
-        """Give what attributes with a history said at the snapshots up to a moment."""
-        rows = self.snapshots.as_of_us <= until_us
-        lead, moment = self.snapshots.lead[rows], self.snapshots.as_of_us[rows]
-        told = self.crm.leads.changes.items()
-        return pa.table({name: timeline.at(lead, moment) for name, timeline in told})
+    def told(self, row: Int64) -> dict[str, pa.ChunkedArray]:
+        """Give what attributes with a history said at some snapshots, by name."""
+        lead, moment = self.snapshots.lead[row], self.snapshots.as_of_us[row]
+        known = self.crm.leads.changes.items()
+        return {name: timeline.at(lead, moment) for name, timeline in known}
+
+    def days_since_creation(self, row: Int64) -> Float64:
+        """Tell how old the leads of some snapshots were."""
+        created_us = self.crm.leads.created_us[self.snapshots.lead[row]]
+        return (self.snapshots.as_of_us[row] - created_us) / DAY_US
 
     def matrix(self, spec: FeatureSpec, snapshots: Snapshots) -> Float32:
         """Compute the features of snapshots."""
