@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from tests.factories import TIME, event, make_events
+from tests.factories import TIME, at, event, make_events
 from tests.worlds import PLAIN, World, learn_quickly, plain_world
 from training import leaks, simulated_changes, simulator
 from training.config import AllowedLeak, Config, ConfigError, Leaks
@@ -195,6 +195,31 @@ def test_changes_at_the_close_or_known_only_then_stop_nothing():
         changes = changes.append_column(name, pa.array(late, TIME))
         found = found_in(replace(world, changes=changes), Config())
         assert found == {}
+
+
+def test_changes_after_the_hand_off_to_sales_stop_nothing_unless_snapshots_go_on():
+    won, age = won_in(plain_world()), np.linspace(300, 1, 400).round(3)
+    with_calls = with_event_type(won | (np.arange(400) % 3 == 0), age - 0.5, "call")
+    ids = np.array(with_calls.leads["lead_id"].to_pylist())
+    rows = [(ids, age, "none"), (ids[won], np.maximum(age - 0.7, 0.1)[won], "sent")]
+    changes = pa.concat_tables(
+        pa.table(
+            {
+                "lead_id": who,
+                "changed_at": pa.array([at(days) for days in when], TIME),
+                "attribute": ["paper"] * len(who),
+                "value": [value] * len(who),
+            }
+        )
+        for who, when, value in rows
+    )
+    lots = np.random.default_rng(0).choice(["x", "y"], 40).tolist()
+    few = changes.slice(0, 40).set_column(3, "value", pa.array(lots))
+    world = replace(with_calls, changes=pa.concat_tables([changes.slice(40), few]))
+    assert found_in(world) == {}
+    events = PLAIN.events.model_copy(update={"sales": ()})
+    found = found_in(world, PLAIN.model_copy(update={"events": events}))
+    assert found["paper"].kind == "change_of_winners"
 
 
 def test_who_allows_a_change_of_winners_lets_it_pass():

@@ -268,7 +268,7 @@ def prepare(
 def all_snapshots(crm: Crm, config: Config) -> tuple[Grid, Snapshots]:
     """Take every snapshot that the configuration asks for, and tell where they stand."""
     where = _grid(crm, config)
-    open_ = _episodes(crm, config)
+    open_ = open_episodes(crm, (*config.events.sales, *config.events.handoff))
     return where, take(open_, crm.outcomes, where, crm.until_us, len(crm.leads))
 
 
@@ -332,8 +332,9 @@ def _grid(crm: Crm, config: Config) -> Grid:
     return grid(crm.leads.created_us, crm.until_us)
 
 
-def _episodes(crm: Crm, config: Config) -> Episodes:
-    sales_lead, sales_us = crm.of_types((*config.events.sales, *config.events.handoff))
+def open_episodes(crm: Crm, sales: tuple[str, ...]) -> Episodes:
+    """Tell when leads are open to marketing, which events of the types `sales` end."""
+    sales_lead, sales_us = crm.of_types(sales)
     history = crm.leads.history
     reopen = reopened_share(crm.outcomes) > REOPENED_SHARE
     return episodes(

@@ -22,6 +22,7 @@ from training.crm import Crm
 from training.origins import lead_hash
 from training.separation import Bool, Float64, Int64, Split, levels, numbers
 from training.snapshots import NEVER
+from training.study import open_episodes
 
 ATTRIBUTE_AUC = 0.80
 MISSING_AUC = 0.85
@@ -99,6 +100,14 @@ class Evidence:
         closed = np.full(len(self.crm.leads), NEVER)
         np.minimum.at(closed, self.crm.outcomes.lead, self.crm.outcomes.closed_us)
         return closed
+
+    @cached_property
+    def unseen_us(self) -> Int64:
+        """Since when no snapshot sees each lead: the end of its last time open to marketing."""
+        open_ = open_episodes(self.crm, self.sales)
+        unseen = np.zeros(len(self.crm.leads), np.int64)
+        np.maximum.at(unseen, open_.lead, open_.end_us)
+        return unseen
 
     @cached_property
     def rows(self) -> Int64:
@@ -318,7 +327,7 @@ def _changes(evidence: Evidence) -> Iterator[Suspect]:
 
 
 def _change(evidence: Evidence, attribute: Attribute, timeline: Timeline) -> Suspect | None:
-    """Hold changes after the creation and before any close against the outcomes.
+    """Hold changes after the creation that a snapshot can see against the outcomes.
 
     What is looked at is whether there is one at all, and each value that they set: a level, a
     twentieth of the numbers, or anything else.
@@ -326,7 +335,7 @@ def _change(evidence: Evidence, attribute: Attribute, timeline: Timeline) -> Sus
     lead, closed = timeline.lead, evidence.closed_us
     late = timeline.changed_us > evidence.crm.leads.created_us[lead]
     moment = np.maximum(timeline.changed_us, timeline.known_us)
-    rows = np.flatnonzero(late & (moment < closed[lead]))
+    rows = np.flatnonzero(late & (moment < np.minimum(closed, evidence.unseen_us)[lead]))
     if not len(rows):
         return None
     values = encode({attribute.name: timeline.values}, [attribute], len(lead))[rows, 0]
