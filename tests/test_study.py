@@ -305,9 +305,11 @@ def test_of_more_snapshots_than_can_be_fitted_some_leads_are_taken_wholly(monkey
     plain = plain_world()
     whole = prepare(plain.crm, PLAIN).snapshots
     monkeypatch.setattr(under_test, "MOST_SNAPSHOTS_TO_FIT", len(whole) // 2)
-    some = prepare(plain.crm, PLAIN).snapshots
+    study = prepare(plain.crm, PLAIN)
+    some = study.snapshots
     kept = np.unique(some.lead)
-    assert 0.4 < len(kept) / 400 < 0.6
+    assert 0.2 < study.rest.share < 0.6
+    assert abs(len(kept) / 400 - study.rest.share) < 0.1
     np.testing.assert_array_equal(some.as_of_us, whole.as_of_us[np.isin(whole.lead, kept)])
 
 
