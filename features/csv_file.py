@@ -25,7 +25,7 @@ BATCH_BYTES = 16 << 20
 """The same where rows are read some at a time."""
 COUNTED_BYTES = 1 << 20
 COMPRESSED = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2", ".lz4": "lz4"}
-PACKED, BYTES_OF_ROW = 8, 60
+PACKED, BYTES_OF_ROW = 16, 60
 """For a guess of how much is in a file."""
 LONGEST_CELL = 2**31 - 1
 OTHER_DELIMITERS = {";": "semicolons", "\t": "tabs", "|": "bars"}

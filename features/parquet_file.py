@@ -78,8 +78,10 @@ class ParquetFile:
 
     def about(self) -> tuple[int, int]:
         """Say how many rows there are, and about how many bytes they take in memory."""
-        rows = self._metadata.num_rows
-        return rows, rows * sum(map(_width, self.schema.types))
+        about = self._metadata
+        groups = [about.row_group(at) for at in range(about.num_row_groups)]
+        stored = sum(group.total_byte_size for group in groups)  # not compressed, but coded
+        return about.num_rows, max(about.num_rows * sum(map(_width, self.schema.types)), stored)
 
     def places(self, rows: Sequence[int]) -> list[str]:
         """Say which rows of the file these are, counted from 1."""

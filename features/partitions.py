@@ -35,7 +35,7 @@ from features.shared_ids import Hashes
 from features.sources import Form, Layout, Source
 from features.threads import in_order
 
-ROW = "__row__"
+ROW = "__leadqual_row__"
 """The row of the source."""
 PLACE = "row:"
 """Before it, where a share names one of its rows."""
@@ -247,6 +247,12 @@ def named(layout: Layout, places: Sequence[str]) -> list[str]:
     return [said.get(text, text) for text in places]
 
 
+def rows_named(places: Sequence[str]) -> list[int]:
+    """Give the rows of the source that shares named; -1 for other places, which come first."""
+    rows = (text.removeprefix(PLACE) for text in places)
+    return [int(row) if row.isdigit() else -1 for row in rows]
+
+
 def placed(findings: Iterable[Finding], layouts: Mapping[str, Layout]) -> tuple[Finding, ...]:
     """Add up findings of shares, in the order of the tables, with where their first rows stand."""
     every = merged(findings)
@@ -256,17 +262,13 @@ def placed(findings: Iterable[Finding], layouts: Mapping[str, Layout]) -> tuple[
 
 
 def _placed(finding: Finding, layout: Layout | None) -> Finding:
-    cases = sorted(finding.examples, key=_row)[:EXAMPLES]
+    order = np.argsort(rows_named([case.where for case in finding.examples]), kind="stable")
+    cases = [finding.examples[at] for at in order[:EXAMPLES]]
     if layout is None or not any(case.where.startswith(PLACE) for case in cases):
         return replace(finding, examples=finding.examples[:EXAMPLES])
     places = named(layout, [case.where for case in cases])
     told = (Example(at, case.value) for at, case in zip(places, cases, strict=True))
     return replace(finding, examples=tuple(told))
-
-
-def _row(case: Example) -> int:
-    text = case.where.removeprefix(PLACE)
-    return int(text) if case.where.startswith(PLACE) else -1
 
 
 def split(
@@ -395,7 +397,8 @@ class _Rows:
         """Give rows with the number of the first one; at least once."""
         read = row = 0
         waiting: list[pa.Table] = []
-        for part, table, torn in self._origin.batches(self._names, self._categories):
+        for part, given, torn in self._origin.batches(self._names, self._categories):
+            table = given.cast(pa.schema(list(map(_movable, given.schema))))
             read += len(table)
             self.starts[part + 1 :] = read
             self.ragged.extend(torn)
@@ -407,6 +410,11 @@ class _Rows:
             yield row, _joined(waiting)
         elif not read:
             yield 0, self._origin.read(self._names, self._categories).columns
+
+
+def _movable(field: pa.Field) -> pa.Field:
+    """Give a column a type that Arrow can bring into another order."""
+    return field.with_type(pa.string()) if pa.types.is_string_view(field.type) else field
 
 
 def _path(folder: Path, at: int) -> Path:

@@ -11,8 +11,10 @@ import pyarrow as pa
 
 from features.contract import Example, Finding
 from features.faults import Fault, Int64, Places
+from features.output_place import writing
 from features.rules import found
 
+SET_ASIDE = "Set aside. "
 COLUMNS = ("table", "where", "rule", "column", "row")
 
 
@@ -76,6 +78,13 @@ def too_many(table: str, bad: int, rows: int, max_share: float) -> Finding | Non
     return found("too_many_rejects", table, rows=bad, share=told, allowed=allowed)
 
 
+def left_in(finding: Finding) -> Finding:
+    """Undo what is said of a finding whose rows are set aside: there were too many."""
+    if not finding.mend.startswith(SET_ASIDE):
+        return finding
+    return replace(finding, severity="error", mend=finding.mend.removeprefix(SET_ASIDE))
+
+
 def read(path: Path) -> pa.Table:
     """Read what `write` wrote."""
     with path.open(encoding="utf-8-sig", newline="") as file:
@@ -86,7 +95,7 @@ def read(path: Path) -> pa.Table:
 
 def write(path: Path, tables: Iterable[pa.Table | None]) -> None:
     """Write bad rows as CSV that spreadsheets open in any language."""
-    with path.open("w", encoding="utf-8-sig", newline="") as file:
+    with writing(path), path.open("w", encoding="utf-8-sig", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
         for table in filter(None, tables):
@@ -96,7 +105,7 @@ def write(path: Path, tables: Iterable[pa.Table | None]) -> None:
 def _set_aside(finding: Finding) -> Finding:
     if finding.severity != "error" or not finding.rows:
         return finding
-    return replace(finding, severity="warning", mend=f"Set aside. {finding.mend}")
+    return replace(finding, severity="warning", mend=SET_ASIDE + finding.mend)
 
 
 def counts(path: Path) -> dict[str, int]:

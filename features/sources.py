@@ -49,6 +49,9 @@ class Part(Protocol):
         """Say where rows stand; they ascend."""
 
 
+FileParts = ParquetFile | CsvFile
+
+
 @dataclass(frozen=True)
 class Layout:
     """Where the rows of a table stand.
@@ -141,7 +144,7 @@ class Source:
     @property
     def files(self) -> tuple[Path, ...]:
         """The files of the parts; a database has none."""
-        return tuple(part.path for part in self.parts if isinstance(part, ParquetFile | CsvFile))
+        return tuple(part.path for part in self.parts if isinstance(part, FileParts))
 
     @property
     def untyped(self) -> bool:

@@ -16,7 +16,7 @@ from features.rules import found
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
-ROWS_AT_ONCE, BYTES_OF_ROW = 50_000, 100
+ROWS_AT_ONCE, BYTES_OF_VALUE = 50_000, 30
 CONNECT_SECONDS = 10
 
 
@@ -75,7 +75,7 @@ class SqlTable:
                 rows = int(connection.execute(count).scalar_one())
         except sa.exc.SQLAlchemyError as reason:
             raise self._refused(reason) from reason
-        return rows, rows * BYTES_OF_ROW
+        return rows, rows * len(self.schema) * BYTES_OF_VALUE
 
     def _arrays(self, names: Sequence[str]) -> Iterator[list[pa.Array]]:
         import sqlalchemy as sa  # noqa: PLC0415
@@ -92,6 +92,14 @@ class SqlTable:
     def places(self, rows: Sequence[int]) -> list[str]:
         """Say which rows these are in the order the database gave them, counted from 1."""
         return [f"row {row + 1}" for row in rows]
+
+    @property
+    def shown(self) -> str:
+        """The URL without its password."""
+        import sqlalchemy as sa  # noqa: PLC0415
+
+        url, _, name = self.url.partition("#")
+        return f"{sa.make_url(url).render_as_string()}#{name}"
 
     @cached_property
     def _engine(self) -> "sa.Engine":

@@ -23,10 +23,12 @@ from serving.answer_file import answer_file, check_name
 from serving.answers import Answers
 from serving.backlog_rows import Backlog, Reader
 from serving.blocks import ROWS_PER_BLOCK, blocks, score_backlog
-from serving.run_folder import MANIFEST, RunFolder, digests, run_folder, unchanged
+from serving.run_folder import DONE, MANIFEST, RunFolder, digests, run_folder, unchanged
 from serving.shares import Shares, Told
 from training.scorer import DECISIONS, LeadScorer, Scores
 
+FORMAT = 1
+"""Of what a run keeps; another one is not taken up."""
 MEMORY = 1 << 30
 OWN_BYTES = 350 << 20
 """What the libraries and a model take."""
@@ -97,7 +99,8 @@ def score_files(
     capacity : int, optional
         Hand-offs that sales can take of this file; those beyond are nurtured (``over_capacity``).
     memory : int
-        Bytes that may be taken. Tables that need more go through the disk (see `shares`).
+        Bytes that may be taken. Tables that need more go through the disk (see `shares`), unless
+        there are changes: what those say of the leads table is told by all of it.
     resume : bool
         Take up such a run that was broken off.
     engine : "local" or "spark"
@@ -132,12 +135,13 @@ def score_files(
                 progress,
             )
             if engine == "spark":
-                done = job.on_spark(run, written, memory)
-            elif job.bytes <= memory - OWN_BYTES:
+                done = job.on_spark(run, written, memory, resume=resume)
+            elif job.bytes <= memory - OWN_BYTES or changes is not None:
                 done = job.whole(written)
             else:
                 done = job.in_shares(run, written, memory, resume=resume)
-        run.beside(output, done.manifest(job, written))
+            run.write(DONE, done.manifest(job, written))
+        run.beside(output)
     return written.summary(done.findings)
 
 
@@ -244,6 +248,7 @@ class Job:
     def identity(self) -> dict[str, Any]:
         """What a run that is taken up must have been begun with, as JSON can hold it."""
         return {
+            "format": FORMAT,
             "model": self.scorer.label,
             **self.reader.to_dict(),
             "reasons": self.language,
@@ -307,12 +312,17 @@ class Job:
             run.bytes(),
         )
 
-    def on_spark(self, run: RunFolder, written: Written, memory: int) -> Done:
+    def on_spark(self, run: RunFolder, written: Written, memory: int, *, resume: bool) -> Done:
         """Score everything by a job of Spark."""
         from serving import spark  # noqa: PLC0415  # only with the extra
 
-        if self.reject_file is not None:
-            raise UsageError("--reject-file: --engine spark sets no rows aside, use --engine local")
+        refused = {
+            "--reject-file": self.reject_file is not None,
+            "--changes": "changes" in self.sources,
+            "--resume": resume,
+        }
+        for option in (option for option, given in refused.items() if given):
+            raise UsageError(f"{option} is not for --engine spark: use --engine local")
         check = unchanged(self.sources)
         parts, rows, told = spark.run(
             self.sources,

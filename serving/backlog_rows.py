@@ -20,8 +20,6 @@ from features.sources import Place, Source
 from serving.suppression import foremost
 
 TABLES = {table.name: table for table in (LEADS, EVENTS, CHANGES)}
-IDS = ("lead_id", "event_id")
-CATEGORY = pa.dictionary(pa.uint16(), pa.string())
 
 
 @dataclass(frozen=True)
@@ -164,6 +162,8 @@ class Reader:
         if changes:
             then = {name: timeline.at(own, as_of_us) for name, timeline in changes.items()}
             leads = replace(leads, columns={**leads.columns, **then}, changes={})
+        if self.undated:  # the place in the table stands for time, and no lead comes after as_of
+            leads = replace(leads, created_us=as_of_us)
         return Backlog(lead_id, leads, as_of_us, _suppressions(rows), found, source_rows)
 
 

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from features.findings import ContractError, UsageError
-from features.sources import Source
+from features.sources import FileParts, Part, Source
+from features.sql_table import SqlTable
 from serving.answer_file import OutputError, told
 
-MANIFEST = "manifest.json"
+MANIFEST, DONE = "manifest.json", "done.json"
 
 
 @dataclass(frozen=True)
@@ -66,11 +67,10 @@ class RunFolder:
         """Say whether a file is there, and so whole."""
         return (self.path / name).exists()
 
-    def beside(self, output: Path, manifest: Mapping[str, Any]) -> None:
-        """Write the manifest of a run that is done beside its output."""
+    def beside(self, output: Path) -> None:
+        """Put the manifest of a run that is done beside its output."""
         with told(output):
-            self.write("done.json", manifest)
-            (self.path / "done.json").replace(output.with_name(f"{output.name}.manifest.json"))
+            (self.path / DONE).replace(output.with_name(f"{output.name}.manifest.json"))
 
     def bytes(self) -> int:
         """Say how much of the disk it takes."""
@@ -91,14 +91,16 @@ def run_folder(output: Path) -> Iterator[RunFolder]:
     folder = output.with_name(f".{output.name}.run")
     with told(output):
         lock = _locked(folder, output)
-    resumable = False
+    run, resumable = RunFolder(folder), False
+    before = run.kept()
     try:
         try:
-            yield RunFolder(folder)
+            yield run
         except ContractError:
+            resumable = before is not None and run.kept() == before  # what an earlier run left
             raise
         except BaseException as error:
-            resumable = (folder / MANIFEST).exists()
+            resumable = run.kept() is not None
             if isinstance(error, OSError):
                 raise _told(error, output, folder if resumable else None) from error
             raise
@@ -116,8 +118,8 @@ def refuse_others(kept: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     UsageError
         Names what differs.
     """
-    for key, value in now.items():
-        before = kept.get(key)
+    for key in sorted(kept.keys() | now.keys()):
+        before, value = kept.get(key), now.get(key)
         if before != value:
             raise UsageError(
                 f"--resume: {key} is not what the run that was broken off began with "
@@ -126,14 +128,11 @@ def refuse_others(kept: Mapping[str, Any], now: Mapping[str, Any]) -> None:
 
 
 def digests(sources: Mapping[str, Source]) -> dict[str, list[dict[str, Any]]]:
-    """Say which bytes a run reads: name, size and SHA-256 of each file; of a database, nothing."""
-    return {
-        name: [
-            {"file": path.name, "bytes": path.stat().st_size, "sha256": _sha256(path)}
-            for path in source.files
-        ]
-        for name, source in sources.items()
-    }
+    """Say which bytes a run reads: name, size and SHA-256 of each file.
+
+    Of a table in a database it is only known which one it is and how many rows it has.
+    """
+    return {name: [_digest(part) for part in source.parts] for name, source in sources.items()}
 
 
 def unchanged(sources: Mapping[str, Source]) -> Callable[[], None]:
@@ -163,6 +162,18 @@ def _told(error: OSError, output: Path, kept: Path | None) -> OSError:
         f"{output} cannot be written ({why}): make room, and run again with --resume, which goes "
         f"on from what is kept in {kept}"
     )
+
+
+def _digest(part: Part) -> dict[str, Any]:
+    if isinstance(part, SqlTable):
+        return {"table": part.shown, "rows": part.about()[0]}
+    if not isinstance(part, FileParts):
+        raise TypeError(f"{part} is no part of a table that is given")
+    return {
+        "file": part.path.name,
+        "bytes": part.path.stat().st_size,
+        "sha256": _sha256(part.path),
+    }
 
 
 def _look(path: Path) -> tuple[int, int]:

@@ -8,6 +8,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -16,6 +17,7 @@ from features.contract import LEADS
 from features.findings import ContractError, Example, Finding
 from features.history import Int64
 from features.partitions import ROW, Split
+from features.rules import found as rule
 from features.sources import Source
 from features.threads import in_order
 from serving import merge, unshared
@@ -153,8 +155,10 @@ class Shares:
 
     def findings(self, told: list[Told]) -> tuple[Finding, ...]:
         """Put the findings of all shares together, with where their first rows stand."""
+        empty = [rule("empty_table", n) for n, split in self.splits.items() if not split.rows]
         layouts = {name: split.layout for name, split in self.splits.items()}
-        return partitions.placed((f for each in told for f in each.findings), layouts)
+        every = [finding for each in told for finding in each.findings]
+        return partitions.placed([*every, *empty], layouts)
 
     def reject(self, told: list[Told], path: Path, max_share: float) -> None:
         """Put the rows that were set aside into one file, under where they stand.
@@ -169,6 +173,7 @@ class Shares:
         tables = []
         for name, split in self.splits.items():
             own = every.filter(pc.equal(every["table"], name))
+            own = own.take(pa.array(np.argsort(partitions.rows_named(own["where"].to_pylist()))))
             places = pa.array(partitions.named(split.layout, own["where"].to_pylist()), pa.string())
             tables.append(own.set_column(own.schema.get_field_index("where"), "where", places))
         rejects.write(path, tables)
@@ -178,7 +183,7 @@ class Shares:
             if (bad := sum(each.rejected.get(name, 0) for each in told))
         ]
         if any(over):
-            raise ContractError([*filter(None, over), *self.findings(told)])
+            raise ContractError([*filter(None, over), *map(rejects.left_in, self.findings(told))])
 
     def merged(self, capacity: int | None) -> Iterator[pa.Table]:
         """Give the answers in the order of the leads table, block by block."""
@@ -207,6 +212,8 @@ def split_tables(
         folder.mkdir()
         found[name] = partitions.split(plans[name], source, folder, shares, done)
     check()
+    if not found[LEADS.name].rows and not found[LEADS.name].ragged:
+        raise ContractError([rule("no_leads", LEADS.name)])
     return found
 
 
@@ -223,7 +230,7 @@ def taken_up(
     kept = run.kept()
     if kept is None:
         return None
-    refuse_others(kept, identity)
+    refuse_others({key: kept.get(key) for key in identity}, identity)
     refuse_others(kept["inputs"], digests(sources))
     return {
         name: Split.from_dict(kept["splits"][name], source, run.path / name)

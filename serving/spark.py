@@ -24,7 +24,7 @@ import pyarrow.compute as pc
 from features.arrow_types import inner, is_text
 from features.checked_table import Plan
 from features.column_map import per_table
-from features.contract import CHANGES, EVENTS, LEADS
+from features.contract import EVENTS, LEADS
 from features.findings import ContractError, UsageError
 from features.parquet_file import ParquetFile
 from features.partitions import ROW, Held, placed, whole_numbers
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from pyspark.accumulators import AccumulatorParam
     from pyspark.sql import Column, DataFrame, SparkSession
 
-KEY, KIND = "__key__", "__kind__"
+KEY, KIND = "__leadqual_key__", "__leadqual_kind__"
 """A hash of the lead's id, by which rows are shuffled and sorted, and the table a row is of."""
 ROWS_AT_ONCE = 250_000
 """So many rows are scored together; those of one lead always are."""
@@ -73,7 +73,6 @@ def score(
     as_of: int | str,
     model: str | LeadScorer,
     *,
-    changes: "DataFrame | None" = None,
     language: str | None = None,
     timezone: str | None = None,
     columns: Mapping[str, Mapping[str, str]] | None = None,
@@ -82,7 +81,7 @@ def score(
 
     Parameters
     ----------
-    leads, events, changes : DataFrame
+    leads, events : DataFrame
         The tables of the data contract.
     as_of : int or str
         Microseconds since the epoch (UTC), or the column of the leads with each row's moment.
@@ -108,7 +107,6 @@ def score(
     mapped = per_table(scorer.card.config.get("columns", {})) if columns is None else columns
     reader = Reader(as_of, timezone, mapped, None, scorer.card.undated)
     frames = {LEADS.name: leads, EVENTS.name: events}
-    frames |= {} if changes is None else {CHANGES.name: changes}
     return _scored(frames, {}, reader, scorer, language=language, told=None)
 
 

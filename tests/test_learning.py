@@ -320,7 +320,7 @@ def test_of_a_history_too_large_the_refit_learns_from_every_winner_and_the_repor
     crm = simulated_world().crm
     memory = 6_000 * study.BYTES_OF_SNAPSHOT
     learned = learn_quickly(simulated_world(), Config(), memory=memory, allow_weak=True)
-    sample = learned.report["rows"]["sample"]
+    sample = learned.report["sample"]
     assert 0 < sample["share"] < 1 < sample["won_beside"]
     refit = max(fitted, key=lambda rows: len(rows.X))
     assert len(refit.X) == len(refit.known.won) == len(refit.importance)

@@ -6,11 +6,13 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import sqlalchemy as sa
 
 from features import partitions
 from features.findings import ContractError, UsageError
@@ -363,3 +365,92 @@ def scored_elsewhere(folder, paths, output, seconds=None):
     except subprocess.TimeoutExpired:
         process.kill()
         return process.wait(30)
+
+
+def test_with_a_history_of_attributes_all_is_held_in_memory(run, tables, tmp_path):
+    """What it says of the leads table, the whole of it tells."""
+    leads, events = tables
+    changes = pa.table(
+        {
+            "lead_id": leads["lead_id"][:5],
+            "changed_at": pa.array([EPOCH_US + 25 * DAY_US] * 5, TIME),
+            "attribute": ["employees"] * 5,
+            "value": ["7"] * 5,
+        }
+    )
+    same(run, leads, events, changes=write(tmp_path / "changes.parquet", changes))
+    assert manifest(tmp_path)["shares"] == 1
+
+
+def test_a_table_that_is_not_found_does_not_cost_what_was_done(run, tables, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        no_more_after(patch, 2)
+        with pytest.raises(KeyboardInterrupt):
+            run(*tables, threads=1)
+    with pytest.raises(ContractError, match="no_such_file"):
+        run(tmp_path / "mistyped.parquet", tables[1], resume=True)
+    asked = no_more_after(monkeypatch, 10**6)
+    run(*tables, resume=True)
+    assert len(asked) == manifest(tmp_path)["shares"] - 2
+
+
+def test_a_run_on_one_database_is_not_taken_up_on_another(scorer, tables, tmp_path, monkeypatch):
+    def url(name, rows):
+        engine = sa.create_engine(f"sqlite:///{tmp_path / name}")
+        for table, content in zip(NAMES, tables, strict=True):
+            frame = content.slice(0, rows).to_pandas()
+            frame.to_sql(table, engine, index=False)
+        return f"sqlite:///{tmp_path / name}"
+
+    one, other = url("one.db", 300), url("other.db", 200)
+    score = partial(score_files, scorer, as_of=AS_OF_US, memory=0, timezone="UTC")
+    with monkeypatch.context() as patch:
+        no_more_after(patch, 2)
+        with pytest.raises(KeyboardInterrupt):
+            score(f"{one}#leads", f"{one}#events", tmp_path / "s.parquet", threads=1)
+    with pytest.raises(UsageError, match=r"--resume: events is not what .*other\.db#events"):
+        score(f"{other}#leads", f"{other}#events", tmp_path / "s.parquet", resume=True)
+    score(f"{one}#leads", f"{one}#events", tmp_path / "s.parquet", resume=True)
+    assert pq.read_table(tmp_path / "s.parquet")["lead_id"].equals(tables[0]["lead_id"])
+
+
+def test_text_of_any_kind_is_split(run, tables):
+    leads, events = tables
+    view = [events.schema.field(0).with_type(pa.string_view()), *list(events.schema)[1:]]
+    large = leads.set_column(3, "industry", leads["industry"].cast(pa.large_string()))
+    same(run, large, events.cast(pa.schema(view)))
+
+
+def test_no_leads_are_an_error_and_no_events_a_note_however_they_are_read(run, tables):
+    leads, events = tables
+    with pytest.raises(ContractError, match="no_leads"):
+        run(leads.slice(0, 0), events, memory=0)
+    same(run, leads, events.slice(0, 0))
+
+
+def test_where_too_much_is_bad_nothing_is_said_to_be_set_aside(run, tables, tmp_path):
+    options = {"reject_file": tmp_path / "aside.csv", "max_rejected_share": 0.0001}
+    found = []
+    for memory in (PLENTY, LITTLE):
+        with pytest.raises(ContractError) as error:
+            run(*broken(tables), memory=memory, **options)
+        found.append(set(error.value.findings))
+    assert found[0] == found[1]
+
+
+def test_leads_without_dates_are_all_scored_however_many_there_are(scorer, tmp_path):
+    undated = replace(scorer, card=replace(scorer.card, config={"split": {"undated": True}}))
+    many = 12_000
+    leads = pa.table({"lead_id": [f"L{row}" for row in range(many)], "industry": ["x"] * many})
+    events = pa.table({"lead_id": ["L1"], "event_type": ["inquiry"]})
+    paths = [
+        write(tmp_path / f"{n}.parquet", t) for n, t in zip("le", (leads, events), strict=True)
+    ]
+    answers = []
+    for memory in (PLENTY, 0):
+        score_files(
+            undated, paths[0], paths[1], tmp_path / "s.parquet", as_of=AS_OF_US, memory=memory
+        )
+        answers.append(pq.read_table(tmp_path / "s.parquet"))
+    assert answers[0].equals(answers[1])
+    assert answers[0]["score"].null_count == 0

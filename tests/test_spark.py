@@ -148,6 +148,10 @@ def test_what_spark_does_not_do_is_said(session, scorer, tables, tmp_path):
         spark_of(text, events, tmp_path / "s.parquet")
     with pytest.raises(UsageError, match="--reject-file"):
         spark_of(leads, events, tmp_path / "s.parquet", reject_file=tmp_path / "r.csv")
+    with pytest.raises(UsageError, match="--resume is not for --engine spark"):
+        spark_of(leads, events, tmp_path / "s.parquet", resume=True)
+    with pytest.raises(UsageError, match="--changes is not for --engine spark"):
+        spark_of(leads, events, tmp_path / "s.parquet", changes=leads)
 
 
 def test_data_frames_are_scored_in_whatever_job_they_belong_to(session, scorer, tables, tmp_path):

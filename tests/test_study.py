@@ -15,7 +15,7 @@ from tests.worlds import PLAIN, World, make_outcomes, plain_world, simulated_wor
 from training import study as under_test
 from training.config import Config, Events, Features, Label, SnapshotGrid
 from training.labels import TooLittleHistory
-from training.snapshots import AGES_DAYS, NEVER
+from training.snapshots import AGES_DAYS, NEVER, Outcomes
 from training.study import learning_table, prepare
 
 
@@ -335,12 +335,34 @@ def test_where_there_is_room_winners_are_kept_and_the_others_count_for_what_they
     assert abs(share / expected - 1) < 0.1
 
 
+def test_winners_that_are_all_in_the_sample_still_make_the_others_count_for_more():
+    crm = plain_world().crm
+    whole = prepare(crm, PLAIN)
+    one = replace(crm, outcomes=under_test_outcomes(crm, 1))
+    counted = []
+    for seed in range(8):
+        ids = pa.array([f"{seed}-{row}" for row in range(len(crm.leads))])
+        renamed = replace(one, table=crm.table.set_column(0, "lead_id", ids))
+        sample, rest = under_test._sample(whole.snapshots, renamed, len(whole.snapshots) // 3)
+        every = sample.followed_by(rest.won)
+        counted.append((len(rest.won), rest.counts(every, renamed).sum() / len(whole.snapshots)))
+    assert {0} < {won for won, _ in counted}
+    assert all(0.7 < share < 1.3 for _, share in counted)
+
+
 def test_of_many_winners_there_is_no_room_and_all_leads_are_drawn_alike():
     whole = prepare(plain_world().crm, PLAIN)
     study = prepare(plain_world().crm, PLAIN, memory=300 * under_test.BYTES_OF_SNAPSHOT)
     assert len(study.rest.won) == 0
     assert (study.rest.counts(study.snapshots, study.crm) == 1).all()
     assert whole.rest.share == 1
+
+
+def under_test_outcomes(crm, wins):
+    """Keep so many of the wins."""
+    kept = np.flatnonzero(crm.outcomes.won)[:wins]
+    known = crm.outcomes
+    return Outcomes(known.lead[kept], known.closed_us[kept], known.known_us[kept], known.won[kept])
 
 
 # What rules are fixed on

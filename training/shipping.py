@@ -111,7 +111,7 @@ def ship(study: Study, choice: Choice, judged: Sequence[Scored]) -> Shipped:
 def _with_all_winners(study: Study, recipe: Recipe, rows: TrainingRows) -> TrainingRows:
     """Add the leads that were won and are not in the sample; the others weigh more for it."""
     rest, until = study.rest, study.crm.until_us
-    if not len(rest.won):
+    if not rest.apart:
         return rows
     every = study.snapshots.followed_by(rest.won)
     counts = rest.counts(every, study.crm)

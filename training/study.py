@@ -61,15 +61,18 @@ class Rest:
         Of the leads, that is in the sample.
     snapshots : int
         Of the sample and of the rest.
+    apart : bool
+        The winners are taken apart, though all of them may be in the sample.
     """
 
     won: Snapshots
     share: float
     snapshots: int
+    apart: bool = False
 
     def counts(self, snapshots: Snapshots, crm: Crm) -> Float64:
         """Say for how many rows each row of the sample or of `won` stands."""
-        if not len(self.won):
+        if not self.apart:
             return np.ones(len(snapshots))
         return np.where(_won(snapshots, crm), 1.0, 1.0 / self.share)
 
@@ -386,7 +389,7 @@ def _sample(snapshots: Snapshots, crm: Crm, most: int) -> tuple[Snapshots, Rest]
     apart = 2 * wins <= most
     share = (most - wins) / (total - wins) if apart else most / total
     taken = _in_share(snapshots, crm, share)
-    return snapshots.rows(taken), Rest(snapshots.rows(won & ~taken & apart), share, total)
+    return snapshots.rows(taken), Rest(snapshots.rows(won & ~taken & apart), share, total, apart)
 
 
 def _one_an_account(crm: Crm, cluster: Int64) -> UInt64:

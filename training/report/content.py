@@ -50,6 +50,7 @@ def describe(
         "label": _describe_label(study),
         "origins": _describe_origins(study),
         "rows": _describe_rows(study),
+        "sample": _describe_sample(study),
         "candidates": [
             {"name": c.recipe.name, "log_loss": c.log_loss, "ci": [c.low, c.high]}
             for c in choice.candidates
@@ -101,7 +102,7 @@ def _summary(report: dict[str, Any]) -> Iterator[str]:
     yield promise(report["rule"])
     yield from _about_order(report["data"])
     yield from _about_judging(report)
-    yield from _about_sample(report["rows"])
+    yield from _about_sample(report["sample"])
     yield from _about_figures(report["test"])
     yield from _about_proxies(report["time_proxies"])
     yield from _about_level(report["level"])
@@ -165,8 +166,7 @@ def _about_judging(report: dict[str, Any]) -> Iterator[str]:
         )
 
 
-def _about_sample(rows: dict[str, Any]) -> Iterator[str]:
-    sample = rows["sample"]
+def _about_sample(sample: dict[str, Any]) -> Iterator[str]:
     if sample["share"] < 1:
         yield (
             f"Of {sample['of_snapshots']:,} snapshots those of {sample['share']:.1%} of the leads "
@@ -257,8 +257,7 @@ def _describe_rows(study: Study) -> dict[str, Any]:
         "calibrate": chosen & known.matured,
         "test": tested & known.matured & study.headline,
     }
-    rows: dict[str, Any] = {name: _count(study, mask) for name, mask in masks.items()}
-    return rows | {"sample": _describe_sample(study)}
+    return {name: _count(study, mask) for name, mask in masks.items()}
 
 
 def _describe_sample(study: Study) -> dict[str, Any]:
