@@ -118,16 +118,22 @@ def newest(study: Study, cut: Origin, rows: "TrainingRows", fitted: Estimator) -
 
 
 def held_out(
-    study: Study, cut: Origin, recipe: Recipe, learned: Young | None, fitted: Calibration
+    study: Study,
+    cut: Origin,
+    recipe: Recipe,
+    learned: Young | None,
+    fitted: Calibration,
+    *,
+    rows: "TrainingRows | None" = None,
 ) -> Young | None:
     """Score the young leads of a cut by what is learned from the others; None where nothing moved.
 
     `learned` are their scores by what was learned from them, too, and `fitted` is the calibration:
-    mostly they tell that the level stands, and no more is fitted.
+    mostly they tell that the level stands, and no more is fitted. `rows`, where they are at hand.
     """
     if learned is None or not level.suspected(learned, fitted):
         return None
-    rows, lead = training_rows(study, cut, recipe), study.snapshots.lead[cut.train]
+    rows, lead = rows or training_rows(study, cut, recipe), study.snapshots.lead[cut.train]
     young, fold = level.young_rows(rows.known, lead), study.hashes[lead] // FOLDS % level.FOLDS
     log_odds = np.empty(len(lead))
     for k in range(level.FOLDS):

@@ -58,7 +58,7 @@ def _judge_cut(
     row = np.flatnonzero(cut.test)
     Z = study.matrix(rows.spec, study.snapshots.rows(row))
     fitted = rows.fit(recipe.mix, study.seed)
-    young = held_out(study, cut, recipe, newest(study, cut, rows, fitted), calibration)
+    young = held_out(study, cut, recipe, newest(study, cut, rows, fitted), calibration, rows=rows)
     scored = Scored(row, fitted.log_odds(Z), young)
     return scored, _baselines(study, rows, Z, cut, row)
 

@@ -62,15 +62,16 @@ def ship(study: Study, choice: Choice, judged: Sequence[Scored]) -> Shipped:
     it moves the threshold of a rule by capacity, and not who is handed off.
     """
     rows = training_rows(study, study.everything(), choice.recipe)
-    refit = _with_all_winners(study, choice.recipe, rows).fit(
-        choice.recipe.mix, study.seed, study.threads
-    )
+    whole = _with_all_winners(study, choice.recipe, rows)
+    rows = replace(rows, X=whole.X[: len(rows.X)])  # held once
+    refit = whole.fit(choice.recipe.mix, study.seed, study.threads)
+    del whole
     cuts = (*choice.scored, *judged) or (
         Scored(np.arange(len(study.snapshots)), refit.log_odds(rows.X)),
     )
     calibrated = calibrate(study, cuts)
     learned = newest(study, study.everything(), rows, refit)
-    young = held_out(study, study.everything(), choice.recipe, learned, calibrated)
+    young = held_out(study, study.everything(), choice.recipe, learned, calibrated, rows=rows)
     moved_by = level.shift(young, calibrated) if young else 0.0
     final = calibrated.shifted(moved_by)
     recent = joined(judged if _leads_with_time(study, judged) >= LEADS_TO_FIX_A_RULE else cuts)
