@@ -11,9 +11,10 @@ import pyarrow.parquet as pq
 
 from features.history import Int64
 from features.partitions import ROW
+from serving.blocks import ROWS_PER_BLOCK
 from training.scorer import DECISIONS, apply_capacity
 
-ROWS_PER_BLOCK, ROWS_AT_ONCE = 32_768, 4_096
+ROWS_AT_ONCE = 4_096
 
 
 def merged(shares: Sequence[Path], rows: int, capacity: int | None) -> Iterator[pa.Table]:

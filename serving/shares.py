@@ -23,10 +23,11 @@ from features.threads import in_order
 from serving import merge, unshared
 from serving.answers import Answers
 from serving.backlog_rows import Backlog, Reader
+from serving.blocks import ROWS_PER_BLOCK, blocks
 from serving.run_folder import MANIFEST, RunFolder, digests, refuse_others, unchanged
 from training.scorer import LeadScorer, Scores
 
-ROWS_PER_BLOCK, LEAST_ROWS = 32_768, 256
+LEAST_ROWS = 256
 MOST_SHARES = 512
 """All are open at once when they are merged."""
 
@@ -255,9 +256,8 @@ def keep(
 
 def _write(path: Path, answers: Answers, rows: Int64, rows_at_once: int) -> None:
     """Write a share's answers with their rows, a few at a time, so that they are read so."""
-    starts = range(0, max(len(rows), 1), ROWS_PER_BLOCK)
-    blocks = [slice(start, min(start + ROWS_PER_BLOCK, len(rows))) for start in starts]
-    tables = (answers.of(block).append_column(ROW, pa.array(rows[block])) for block in blocks)
+    parts = blocks(len(rows), ROWS_PER_BLOCK)
+    tables = (answers.of(part).append_column(ROW, pa.array(rows[part])) for part in parts)
     first = next(tables)
     options = pa.ipc.IpcWriteOptions(compression=partitions.COMPRESSION)
     with (

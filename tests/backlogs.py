@@ -23,20 +23,21 @@ def a_scorer(folder):
     return fitted.save(folder)
 
 
-def a_backlog():
-    """Give leads and events in any order, some of them of unknown leads."""
-    rng = np.random.default_rng(5)
-    ids = [f"L{row}" for row in rng.permutation(ROWS)]
+def a_backlog(ids=(), seed=5, events_each=8):
+    """Give leads and events as they are exported: in any order, some events of unknown leads."""
+    rng = np.random.default_rng(seed)
+    ids = ids or [f"L{row}" for row in rng.permutation(ROWS)]
+    rows = len(ids)
     leads = pa.table(
         {
             "lead_id": ids,
-            "created_at": pa.array(EPOCH_US + rng.integers(0, 20, ROWS) * DAY_US, TIME),
-            "employees": pa.array(rng.integers(1, 500, ROWS), mask=rng.random(ROWS) < 0.2),
-            "industry": rng.choice(["finance", "製造業", "fishing"], ROWS),
-            "customer_of_partner": rng.random(ROWS) < 0.5,
+            "created_at": pa.array(EPOCH_US + rng.integers(0, 20, rows) * DAY_US, TIME),
+            "employees": pa.array(rng.integers(1, 500, rows), mask=rng.random(rows) < 0.2),
+            "industry": rng.choice(["finance", "製造業", "fishing"], rows),
+            "customer_of_partner": rng.random(rows) < 0.5,
         }
     )
-    count = ROWS * 8
+    count = rows * events_each
     kinds = ["document_request", "inquiry", "seminar_attended", "web_visit", "unheard_of"]
     events = pa.table(
         {

@@ -4,7 +4,6 @@ import codecs
 import csv
 import json
 from contextlib import contextmanager
-from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -16,9 +15,10 @@ from features.history import DAY_US
 from serving import backlog
 from serving.answer_file import OutputError
 from serving.backlog import score_files
+from tests.backlogs import a_backlog, a_scorer
 from tests.factories import TIME, make_batch
-from tests.scorers import AS_OF_US, EPOCH_US, small_scorer
-from training.handoff import DECISIONS, GRADES, best_fifth_rule
+from tests.scorers import AS_OF_US, EPOCH_US
+from training.handoff import DECISIONS, GRADES
 
 ROWS = 200
 COLUMNS = ["lead_id", "as_of", "score", "percentile", "grade", "decision", "why", "model"]
@@ -26,37 +26,14 @@ COLUMNS = ["lead_id", "as_of", "score", "percentile", "grade", "decision", "why"
 
 @pytest.fixture(scope="module")
 def scorer(tmp_path_factory):
-    fitted = small_scorer(1)
-    fitted = replace(fitted, rule=best_fifth_rule(np.array(fitted.reference["scores"])))
-    return fitted.save(tmp_path_factory.mktemp("model"))
+    return a_scorer(tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture(scope="module")
 def tables():
-    """Leads and events as they are exported: events in any order, some of unknown leads."""
-    rng = np.random.default_rng(3)
     ids = [f"リード-{row:04d}" for row in range(ROWS)]
-    leads = pa.table(
-        {
-            "lead_id": ids,
-            "created_at": pa.array(EPOCH_US + rng.integers(0, 20, ROWS) * DAY_US, TIME),
-            "employees": pa.array(rng.integers(1, 500, ROWS), mask=rng.random(ROWS) < 0.2),
-            "industry": rng.choice(["finance", "製造業", "fishing"], ROWS),
-            "customer_of_partner": rng.random(ROWS) < 0.5,
-        }
-    )
-    count = ROWS * 6
-    kinds = ["document_request", "inquiry", "seminar_attended", "web_visit", "unheard_of"]
-    events = pa.table(
-        {
-            "lead_id": rng.choice([*ids, "stranger"], count),
-            "occurred_at": pa.array(EPOCH_US + rng.integers(0, 30 * DAY_US, count), TIME),
-            "event_type": rng.choice(kinds, count),
-            "channel": pa.array(rng.choice(["web", "event"], count), mask=rng.random(count) < 0.3),
-            "value": pa.array(rng.normal(size=count), mask=rng.random(count) < 0.5),
-        }
-    )
-    return leads, events
+    leads, events = a_backlog(ids, seed=3, events_each=6)
+    return leads, events.drop_columns(["event_id"])
 
 
 @pytest.fixture
