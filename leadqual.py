@@ -19,6 +19,7 @@ EXIT_CODES = {
     "GateRefused": 3,
     "ArtifactError": 4,
     "RegistryError": 4,
+    "DatabaseError": 5,
     "OutputError": 5,
     "OSError": 5,
     "MemoryError": 5,

@@ -31,6 +31,10 @@ ExpectDigest = Annotated[
 Registry = Annotated[
     str, typer.Option("--registry", envvar="MLFLOW_TRACKING_URI", help="The MLflow registry.")
 ]
+DatabaseUrl = Annotated[
+    str | None,
+    typer.Option("--database-url", help="sqlite:///leadqual.db or postgresql://… for the history."),
+]
 
 LEAST_MEMORY = "512M"
 DEFAULT_URI = "sqlite:///mlflow.db"
@@ -132,15 +136,19 @@ def serve(
     workers: Annotated[
         int | None, typer.Option("--workers", min=1, max=64, help="Default: 1.")
     ] = None,
+    database_url: DatabaseUrl = None,
     registry: Registry = DEFAULT_URI,
 ) -> None:
-    """Serve the scoring API until SIGTERM."""
+    """Serve the scoring API until SIGTERM.
+
+    With a database it keeps the history and hands leads off.
+    """
     from serving import settings
     from serving.server import run
     from training.registry import open_model
 
     _refuse_empty(expect_digest=expect_digest)
-    stated = settings.read(host=host, port=port, workers=workers)
+    stated = settings.read(host=host, port=port, workers=workers, database_url=database_url)
     run(partial(open_model, model, expect_digest=expect_digest, uri=registry), stated)
 
 

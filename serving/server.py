@@ -22,6 +22,7 @@ from serving import logs
 from serving.http.app import create_app
 from serving.served_model import ModelSlot, ServedModel
 from serving.settings import Settings, is_loopback
+from serving.store.database import Database
 from training.scorer import LeadScorer
 
 logger = logging.getLogger(__name__)
@@ -42,12 +43,12 @@ class Worker:
     """Makes the application in a worker's process; can be sent to one if `load` can."""
 
     load: Load
-    threads: int
+    settings: Settings
 
     def __call__(self) -> FastAPI:
         """Return the application, which loads its model at start-up; it ends with its parent."""
         threading.Thread(target=_end_with_parent, daemon=True).start()
-        return create_app(ModelSlot(), now_us=now_us, threads=self.threads, load=self.load)
+        return _app(ModelSlot(), self.settings, self.load)
 
 
 def run(load: Load, settings: Settings) -> None:
@@ -65,13 +66,14 @@ def run(load: Load, settings: Settings) -> None:
     AddressRefused
         The address reaches beyond this machine, or is taken.
     """
-    refuse_exposed(settings.host)
+    if settings.database_url is None:
+        refuse_exposed(settings.host)
     scorer = load()
     if settings.workers > 1:
-        serve(Worker(load, settings.threads), settings)
+        refuse_shared(settings)
+        serve(Worker(load, settings), settings)
     else:
-        model = ServedModel.of(scorer)
-        serve(create_app(ModelSlot(model), now_us=now_us, threads=settings.threads), settings)
+        serve(_app(ModelSlot(ServedModel.of(scorer)), settings), settings)
 
 
 def serve(app: FastAPI | Worker, settings: Settings) -> None:
@@ -103,6 +105,14 @@ def refuse_exposed(host: str) -> None:
         )
 
 
+def refuse_shared(settings: Settings) -> None:
+    """Raise `UsageError` for several processes that would write to one SQLite file."""
+    if settings.database_url and settings.database_url.startswith("sqlite"):
+        raise UsageError(
+            "one process may write to a SQLite database: use --workers 1, or PostgreSQL"
+        )
+
+
 def address(listener: socket.socket) -> str:
     """Return the URL of a listening socket."""
     host, port = listener.getsockname()[:2]
@@ -112,6 +122,19 @@ def address(listener: socket.socket) -> str:
 def now_us() -> int:
     """Return the clock, microseconds since the epoch (UTC)."""
     return time.time_ns() // 1_000
+
+
+def _app(slot: ModelSlot, settings: Settings, load: Load | None = None) -> FastAPI:
+    """Compose the application, with the database where one is given."""
+    url = settings.database_url
+    return create_app(
+        slot,
+        now_us=now_us,
+        threads=settings.threads,
+        load=load,
+        database=None if url is None else Database.open(url),
+        policy=settings.policy,
+    )
 
 
 def _end_with_parent() -> None:

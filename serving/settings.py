@@ -8,6 +8,7 @@ from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from features.findings import UsageError
+from serving.store.policy import Policy
 
 
 class Settings(BaseSettings):
@@ -24,6 +25,10 @@ class Settings(BaseSettings):
     stop_within_seconds : int
         How long requests in flight may take after SIGTERM.
     log_level : str
+    database_url : str or None
+        With it the service keeps a history: ``sqlite:///leadqual.db`` or ``postgresql://…``.
+    policy : Policy
+        As ``LEADQUAL_POLICY__SLA_HOURS=8`` in the environment.
 
     Examples
     --------
@@ -31,7 +36,9 @@ class Settings(BaseSettings):
     9000
     """
 
-    model_config = SettingsConfigDict(env_prefix="LEADQUAL_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix="LEADQUAL_", env_nested_delimiter="__", frozen=True, extra="ignore"
+    )
 
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65_535)
@@ -39,6 +46,8 @@ class Settings(BaseSettings):
     threads: int = Field(default=2, ge=1, le=64)
     stop_within_seconds: int = Field(default=10, ge=1, le=15)
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    database_url: str | None = None
+    policy: Policy = Field(default_factory=Policy)
 
 
 def read(**options: Any) -> Settings:
@@ -53,7 +62,8 @@ def read(**options: Any) -> Settings:
         return Settings(**{name: value for name, value in options.items() if value is not None})
     except ValidationError as error:
         wrong = "; ".join(
-            f"LEADQUAL_{str(item['loc'][0]).upper()}: {item['msg']}" for item in error.errors()
+            f"LEADQUAL_{'__'.join(map(str, item['loc'])).upper()}: {item['msg']}"
+            for item in error.errors()
         )
         raise UsageError(f"settings that cannot be used: {wrong}") from error
 

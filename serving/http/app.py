@@ -1,22 +1,27 @@
-"""The stateless application, composed from what it is handed; the process around it is not here."""
+"""The application, composed from what it is handed; the process around it is not here."""
 
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
-from pydantic.json_schema import models_json_schema
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
-from serving.http import problems, routes
+from serving.chores import Chore, Chores
+from serving.http import documented, problems, routes, stateful
 from serving.http.body_limit import BodyLimit
+from serving.http.gate import Gate
 from serving.http.meters import Meters
-from serving.http.schemas import LARGEST_BODY, ProblemOut, ScoreRequest
+from serving.http.schemas import LARGEST_BODY, ScoreRequest
+from serving.http.state import State
 from serving.http.watch import Watch
 from serving.served_model import ModelSlot, ServedModel
+from serving.store.database import Database, DatabaseError
+from serving.store.policy import Policy
 from training.scorer import LeadScorer
 
 logger = logging.getLogger(__name__)
@@ -31,8 +36,10 @@ def create_app(
     now_us: Callable[[], int],
     threads: int = 2,
     load: Callable[[], LeadScorer] | None = None,
+    database: Database | None = None,
+    policy: Policy | None = None,
 ) -> FastAPI:
-    """Compose the application.
+    """Compose the application: the stateless one, or with a database the whole service.
 
     Parameters
     ----------
@@ -45,24 +52,36 @@ def create_app(
     load : callable, optional
         Fills an empty slot at start-up, before the first request is taken: of several workers none
         answers without a model. If it fails, the slot stays empty and ``/readyz`` answers 503.
+    database : Database, optional
+        With it every route under ``/v1`` asks for a key.
+    policy : Policy, optional
     """
     meters = Meters()
+    gate = None if database is None else Gate(database, now_us)
+    chores: list[Chore] = []
+    bodies: list[type[BaseModel]] = [ScoreRequest]
     if slot.model is not None:
         meters.serving(slot.model.scorer)
     app = FastAPI(
         title="leadqual",
         version=API_VERSION,
         description=DESCRIPTION,
-        lifespan=partial(_lifespan, slot, meters, load),
+        lifespan=partial(_lifespan, slot, meters, load, chores),
         redirect_slashes=False,
     )
-    routes.add_score_routes(app, slot, meters, now_us, threads=threads)
+    routes.add_score_routes(app, slot, meters, now_us, threads=threads, gate=gate)
     routes.add_health_routes(app, slot, meters)
+    if database is not None and gate is not None:
+        state = State(database, gate, slot, meters, now_us, policy or Policy())
+        chores += stateful.chores(state)
+        bodies += stateful.BODIES
+        stateful.add_routes(app, state)
     app.add_exception_handler(problems.Problem, problems.on_problem)
+    app.add_exception_handler(DatabaseError, problems.on_database_error)
     app.add_exception_handler(HTTPException, problems.on_http_exception)
     app.add_middleware(BodyLimit, most=LARGEST_BODY)
     app.add_middleware(Watch, meters=meters)
-    app.openapi = partial(_document, app)  # type: ignore[method-assign]
+    app.openapi = partial(_document, app, bodies)  # type: ignore[method-assign]
     return app
 
 
@@ -71,11 +90,17 @@ async def _lifespan(
     slot: ModelSlot,
     meters: Meters,
     load: Callable[[], LeadScorer] | None,
+    chores: list[Chore],
     _app: FastAPI,
 ) -> AsyncIterator[None]:
     if slot.model is None and load is not None:
         _fill(slot, meters, load)
-    yield
+    running = Chores(chores)
+    running.start()
+    try:
+        yield
+    finally:
+        running.stop()
 
 
 def _fill(slot: ModelSlot, meters: Meters, load: Callable[[], LeadScorer]) -> None:
@@ -87,14 +112,13 @@ def _fill(slot: ModelSlot, meters: Meters, load: Callable[[], LeadScorer]) -> No
         slot.why_empty = "the model could not be loaded: the log says why"
 
 
-def _document(app: FastAPI) -> dict[str, Any]:
+def _document(app: FastAPI, bodies: Iterable[type[BaseModel]]) -> dict[str, Any]:
     """Return the OpenAPI document, with the models that routes read and answer as bytes."""
     if app.openapi_schema is None:
         schema = get_openapi(
             title=app.title, version=app.version, description=app.description, routes=app.routes
         )
-        models = [(ScoreRequest, "validation"), (ProblemOut, "serialization")]
-        _, found = models_json_schema(models, ref_template=routes.REF)  # type: ignore[arg-type]
-        schema.setdefault("components", {}).setdefault("schemas", {}).update(found["$defs"])
+        found = documented.schemas(bodies)
+        schema.setdefault("components", {}).setdefault("schemas", {}).update(found)
         app.openapi_schema = schema
     return app.openapi_schema

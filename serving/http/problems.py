@@ -1,6 +1,7 @@
 """Errors as RFC 9457 wants them: what is wrong and where, never what stood there."""
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from http import HTTPStatus
@@ -12,7 +13,10 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+logger = logging.getLogger(__name__)
+
 PROBLEM_JSON = "application/problem+json"
+RETRY_SECONDS = "5"
 MOST_ERRORS = 50
 """Errors that one answer names; a request can hold thousands."""
 
@@ -138,6 +142,13 @@ async def on_problem(_request: Request, error: Exception) -> Response:
     """Answer a `Problem`."""
     assert isinstance(error, Problem)  # noqa: S101  # registered for it only
     return error.response()
+
+
+async def on_database_error(_request: Request, error: Exception) -> Response:
+    """Answer for a database that cannot be used: nothing was lost, and it may be back soon."""
+    logger.error("the database cannot be used", exc_info=error)
+    detail = "the service's database cannot be used now: send this again later"
+    return of(503, "no_database", detail, {"Retry-After": RETRY_SECONDS}).response()
 
 
 async def on_http_exception(_request: Request, error: Exception) -> Response:

@@ -2,37 +2,35 @@
 
 from collections.abc import Callable
 from functools import partial
-from http import HTTPStatus
-from typing import Any
 
 import anyio
 import anyio.to_thread
 from fastapi import FastAPI, Request, Response
-from pydantic import BaseModel
 
 from serving.http import answers, problems
-from serving.http.direct_route import JSON_TYPE, DirectRoute, JsonBytes, read_body
+from serving.http.direct_route import DirectRoute, JsonBytes, read_body
+from serving.http.documented import KEYED_STATUSES, answered, json_body
+from serving.http.gate import Gate
 from serving.http.meters import Meters
 from serving.http.requests import parse
-from serving.http.schemas import ModelAnswer, ScoreAnswer, Status
+from serving.http.schemas import ModelAnswer, ScoreAnswer, ScoreRequest, Status
+from serving.http.writes import check_media_type
 from serving.served_model import ModelSlot, ServedModel
 
-REF = "#/components/schemas/{model}"
-BODY = {
-    "requestBody": {
-        "required": True,
-        "content": {"application/json": {"schema": {"$ref": REF.format(model="ScoreRequest")}}},
-    }
-}
 INLINE_BYTES = 64_000
 INLINE_LEADS = 8
 """Up to these, and without reasons, a request takes about a millisecond: it is answered at once."""
 MOST_WAITING = 32
-RETRY_SECONDS = "5"
 
 
 def add_score_routes(
-    app: FastAPI, slot: ModelSlot, meters: Meters, now_us: Callable[[], int], *, threads: int
+    app: FastAPI,
+    slot: ModelSlot,
+    meters: Meters,
+    now_us: Callable[[], int],
+    *,
+    threads: int,
+    gate: Gate | None = None,
 ) -> None:
     """Add ``POST /v1/score`` and ``GET /v1/model``.
 
@@ -45,13 +43,18 @@ def add_score_routes(
         The clock, microseconds since the epoch: as_of where a request gives none.
     threads : int
         Requests with many leads or with reasons that are worked on at a time.
+    gate : Gate, optional
+        Asks for keys.
     """
+    keyed = KEYED_STATUSES if gate is not None else ()
     pool = anyio.CapacityLimiter(threads)
 
     async def score(request: Request) -> Response:
         """Score 1 to 1,000 leads: one result each, in the same order."""
+        if gate is not None:
+            await gate.admit(request, "score")
         model = _loaded(slot)
-        _check_media_type(request)
+        check_media_type(request)
         body = await read_body(request)
         now = now_us()
         if len(body) <= INLINE_BYTES:
@@ -70,27 +73,29 @@ def add_score_routes(
         score,
         methods=["POST"],
         tags=["score"],
-        openapi_extra=BODY,
-        responses=_answers(ScoreAnswer, 400, 413, 415, 422, 503),
+        openapi_extra=json_body(ScoreRequest),
+        responses=answered(ScoreAnswer, *keyed, 400, 413, 415, 422, 503),
         route_class_override=DirectRoute,
     )
     app.router.routes.insert(0, app.router.routes.pop())  # where it is found first
 
-    @app.get("/v1/model", tags=["score"], responses=_answers(ModelAnswer, 503))
-    async def model() -> Response:
+    @app.get("/v1/model", tags=["score"], responses=answered(ModelAnswer, *keyed, 503))
+    async def model(request: Request) -> Response:
         """Return the card of the model, its hand-off rule and its figures."""
+        if gate is not None:
+            await gate.admit(request, "score")
         return JsonBytes(answers.describe(_loaded(slot).scorer))
 
 
 def add_health_routes(app: FastAPI, slot: ModelSlot, meters: Meters) -> None:
     """Add ``GET /livez``, ``/readyz`` and ``/metrics``."""
 
-    @app.get("/livez", tags=["operations"], responses=_answers(Status))
+    @app.get("/livez", tags=["operations"], responses=answered(Status))
     async def livez() -> Response:
         """Answer while the process lives."""
         return JsonBytes(b'{"status":"alive"}')
 
-    @app.get("/readyz", tags=["operations"], responses=_answers(Status, 503))
+    @app.get("/readyz", tags=["operations"], responses=answered(Status, 503))
     async def readyz() -> Response:
         """Answer 200 while a model is loaded, else 503 and why."""
         _loaded(slot)
@@ -113,27 +118,10 @@ def _parse_and_score(model: ServedModel, body: bytes, now_us: int, meters: Meter
 
 def _loaded(slot: ModelSlot) -> ServedModel:
     if slot.model is None:
-        raise problems.of(503, "no_model", slot.why_empty, {"Retry-After": RETRY_SECONDS})
+        raise problems.of(503, "no_model", slot.why_empty, {"Retry-After": problems.RETRY_SECONDS})
     return slot.model
 
 
 def _busy() -> problems.Problem:
     detail = "too many large requests are waiting: send this one again later"
-    return problems.of(503, "busy", detail, {"Retry-After": RETRY_SECONDS})
-
-
-def _check_media_type(request: Request) -> None:
-    if JSON_TYPE in request.scope["headers"]:
-        return
-    media_type = request.headers.get("content-type", "application/json").partition(";")[0].strip()
-    if media_type.lower() != "application/json" and not media_type.lower().endswith("+json"):
-        detail = "the body must be JSON: send Content-Type: application/json"
-        raise problems.of(415, "unsupported_media_type", detail)
-
-
-def _answers(answer: type[BaseModel], *statuses: int) -> dict[int | str, dict[str, Any]]:
-    problem = {problems.PROBLEM_JSON: {"schema": {"$ref": REF.format(model="ProblemOut")}}}
-    found: dict[int | str, dict[str, Any]] = {200: {"model": answer, "description": "OK"}}
-    for status in statuses:
-        found[status] = {"description": HTTPStatus(status).phrase, "content": problem}
-    return found
+    return problems.of(503, "busy", detail, {"Retry-After": problems.RETRY_SECONDS})

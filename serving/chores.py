@@ -1,0 +1,64 @@
+"""What the service does by the clock beside answering; what each of them does is not here."""
+
+import logging
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from serving.store.database import DatabaseError
+
+logger = logging.getLogger(__name__)
+
+STOP_WITHIN_SECONDS = 5
+
+
+@dataclass(frozen=True)
+class Chore:
+    """Something to do again and again.
+
+    Attributes
+    ----------
+    name : str
+    every_seconds : float
+        From its end to its next beginning.
+    run : callable
+        Does it once. Whatever it raises is logged, and it is tried again after the pause.
+    """
+
+    name: str
+    every_seconds: float
+    run: Callable[[], object]
+
+
+class Chores:
+    """Runs chores, each in a thread of its own, so that none waits for another."""
+
+    def __init__(self, chores: Iterable[Chore]) -> None:
+        self._chores = tuple(chores)
+        self._stopping = threading.Event()
+        self._threads: list[threading.Thread] = []
+
+    def start(self) -> None:
+        """Begin with all of them."""
+        for chore in self._chores:
+            thread = threading.Thread(
+                target=self._repeat, args=(chore,), name=chore.name, daemon=True
+            )
+            thread.start()
+            self._threads.append(thread)
+
+    def stop(self) -> None:
+        """Begin none again, and wait a while for those that run."""
+        self._stopping.set()
+        for thread in self._threads:
+            thread.join(STOP_WITHIN_SECONDS)
+
+    def _repeat(self, chore: Chore) -> None:
+        while not self._stopping.is_set():
+            try:
+                chore.run()
+            except DatabaseError as error:
+                logger.warning("%s waits: %s", chore.name, error)
+            except Exception:
+                logger.exception("%s failed", chore.name)
+            self._stopping.wait(chore.every_seconds)

@@ -1,0 +1,39 @@
+"""How routes that take and give bytes say in the OpenAPI document what those bytes are."""
+
+from collections.abc import Iterable
+from http import HTTPStatus
+from typing import Any, Literal
+
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from serving.http.problems import PROBLEM_JSON
+from serving.http.schemas import ProblemOut
+
+REF = "#/components/schemas/{model}"
+KEYED_STATUSES = (401, 403, 429)
+WRITE_STATUSES = (400, *KEYED_STATUSES, 413, 415, 422, 503)
+READ_STATUSES = (*KEYED_STATUSES, 422, 503)
+
+
+def json_body(body: type[BaseModel]) -> dict[str, Any]:
+    """Return what a route's ``openapi_extra`` says of its body."""
+    schema = {"$ref": REF.format(model=body.__name__)}
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+
+
+def answered(answer: type[BaseModel], *statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Return a route's ``responses``: a 200, and problems with some statuses."""
+    problem = {PROBLEM_JSON: {"schema": {"$ref": REF.format(model="ProblemOut")}}}
+    found: dict[int | str, dict[str, Any]] = {200: {"model": answer, "description": "OK"}}
+    for status in statuses:
+        found[status] = {"description": HTTPStatus(status).phrase, "content": problem}
+    return found
+
+
+def schemas(bodies: Iterable[type[BaseModel]]) -> dict[str, Any]:
+    """Return the schemas of the bodies and of a problem, by name."""
+    models: list[tuple[type[BaseModel], Literal["validation", "serialization"]]]
+    models = [*((body, "validation") for body in bodies), (ProblemOut, "serialization")]
+    _, found = models_json_schema(models, ref_template=REF)
+    return dict(found["$defs"])

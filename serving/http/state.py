@@ -1,0 +1,33 @@
+"""What a service with a database hands to its routes; what they do with it is not here."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from serving.http.gate import Gate
+from serving.http.meters import Meters
+from serving.served_model import ModelSlot
+from serving.store.database import Database
+from serving.store.policy import Policy
+
+
+@dataclass(frozen=True)
+class State:
+    """The parts of a running service that keeps a history.
+
+    Attributes
+    ----------
+    database : Database
+    gate : Gate
+    slot : ModelSlot
+    meters : Meters
+    now_us : callable
+        The clock, microseconds since the epoch.
+    policy : Policy
+    """
+
+    database: Database
+    gate: Gate
+    slot: ModelSlot
+    meters: Meters
+    now_us: Callable[[], int]
+    policy: Policy = field(default_factory=Policy)

@@ -1,0 +1,19 @@
+"""What a service with a database adds: its routes, and what it does by the clock."""
+
+from fastapi import FastAPI
+from pydantic import BaseModel
+
+from serving.chores import Chore
+from serving.http.state import State
+
+BODIES: tuple[type[BaseModel], ...] = ()
+"""What its routes read."""
+
+
+def add_routes(app: FastAPI, state: State) -> None:
+    """Add the routes."""
+
+
+def chores(state: State) -> list[Chore]:
+    """Return what is done beside answering."""
+    return []

@@ -1,0 +1,1 @@
+"""What the service keeps: a CRM's engagement history, decisions, hand-offs, messages and keys."""

@@ -1,0 +1,47 @@
+"""Who wrote what and when; a lead appears as a hash only."""
+
+import hashlib
+import hmac
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+
+from serving.store.keys import Client
+from serving.store.tables import audit, facts
+
+SALT = "salt"
+
+
+def note(
+    connection: sa.Connection,
+    client: Client,
+    action: str,
+    lead_ids: Sequence[str],
+    *,
+    now_us: int,
+    request_id: str,
+) -> None:
+    """Note a write: one row a lead, or one without where it was about none."""
+    salt = salt_of(connection)
+    hashes = [hashed(lead_id, salt) for lead_id in sorted(set(lead_ids))]
+    row = {
+        "at_us": now_us,
+        "key_id": client.key_id,
+        "client": client.name,
+        "action": action,
+        "items": len(lead_ids),
+        "request_id": request_id,
+    }
+    rows = [row | {"lead_hash": each} for each in hashes] or [row]
+    connection.execute(audit.insert(), rows)
+
+
+def salt_of(connection: sa.Connection) -> bytes:
+    """Return the salt of this database's hashes."""
+    known = sa.select(facts.c.value).where(facts.c.name == SALT)
+    return bytes.fromhex(connection.execute(known).scalar_one())
+
+
+def hashed(lead_id: str, salt: bytes) -> str:
+    """Return the hash that stands for a lead where its id must not."""
+    return hmac.new(salt, lead_id.encode(), hashlib.sha256).hexdigest()

@@ -1,0 +1,179 @@
+"""A database that holds the service's state: how it is opened, read and written; not what is in it.
+
+SQLite keeps a write-ahead log that is on disk before a write is acknowledged; one process may write
+to it. PostgreSQL serves several.
+"""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from serving.store import migrations
+
+PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=5000", "foreign_keys=ON")
+CONNECT_SECONDS = 5
+POOL = 8
+MEND = "check that it runs, that this URL is right, and the space on its disk"
+
+
+class DatabaseError(RuntimeError):
+    """The database cannot be used: for whoever runs it."""
+
+
+@dataclass(frozen=True)
+class Database:
+    """An open database.
+
+    Attributes
+    ----------
+    engine : sa.Engine
+    """
+
+    engine: sa.Engine
+    _alone: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    @classmethod
+    def open(cls, url: str) -> "Database":
+        """Open a database and bring its tables up to this version's.
+
+        Parameters
+        ----------
+        url : str
+            ``sqlite:///leadqual.db`` (made where there is none) or ``postgresql://…``.
+
+        Raises
+        ------
+        DatabaseError
+            It cannot be reached, or was written by a newer version.
+        """
+        database = cls(_engine(url))
+        try:
+            with database.writing() as connection:
+                migrations.upgrade(connection)
+        except DatabaseError:
+            database.close()
+            raise
+        except migrations.Newer as newer:
+            database.close()
+            raise DatabaseError(f"{database.shown} {newer}") from newer
+        return database
+
+    @property
+    def is_sqlite(self) -> bool:
+        """Whether one process has it for itself."""
+        return self.engine.dialect.name == "sqlite"
+
+    @property
+    def shown(self) -> str:
+        """The URL without its password."""
+        return self.engine.url.render_as_string()
+
+    @contextmanager
+    def writing(self) -> Iterator[sa.Connection]:
+        """Give a connection in a transaction that is on disk when the block ends.
+
+        Raises
+        ------
+        DatabaseError
+            It cannot be reached, or its disk is full; nothing of the block was kept, unless the
+            connection broke while it was being acknowledged.
+        """
+        alone = self._alone if self.is_sqlite else nullcontext()
+        with self._refusing(), alone, self.engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def reading(self) -> Iterator[sa.Connection]:
+        """Give a connection that sees one state throughout, and writes nothing.
+
+        Raises
+        ------
+        DatabaseError
+            It cannot be reached.
+        """
+        options = {"leadqual_reads": True, "isolation_level": "REPEATABLE READ"}
+        if self.is_sqlite:
+            del options["isolation_level"]
+        with self._refusing(), self.engine.connect() as connection:
+            yield connection.execution_options(**options)
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.engine.dispose()
+
+    @contextmanager
+    def _refusing(self) -> Iterator[None]:
+        try:
+            yield
+        except (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError) as error:
+            raise self._refused(error) from error
+        except sa.exc.DBAPIError as error:
+            damaged = type(error) is sa.exc.DatabaseError  # of SQLite: no database, or a torn one
+            if not (error.connection_invalidated or damaged):
+                raise
+            raise self._refused(error) from error
+
+    def _refused(self, error: sa.exc.SQLAlchemyError) -> DatabaseError:
+        cause = getattr(error, "orig", None) or error
+        reason = str(cause).strip().partition("\n")[0]
+        return DatabaseError(f"the database {self.shown} cannot be used ({reason}): {MEND}")
+
+
+def _engine(url: str) -> sa.Engine:
+    try:
+        parsed = sa.make_url(url)
+    except sa.exc.ArgumentError as error:
+        raise DatabaseError(
+            "the database URL cannot be read: write sqlite:///leadqual.db or "
+            "postgresql://user:password@host/name"
+        ) from error
+    backend = parsed.get_backend_name()
+    if backend == "sqlite":
+        return _sqlite(parsed)
+    if backend == "postgresql":
+        return _postgres(parsed.set(drivername="postgresql+psycopg"))
+    raise DatabaseError(
+        f"{backend} databases are not supported: write sqlite:///leadqual.db or postgresql://…"
+    )
+
+
+def _sqlite(url: sa.URL) -> sa.Engine:
+    if not url.database or url.database == ":memory:":
+        raise DatabaseError("the database needs a file: write sqlite:///leadqual.db")
+    if not Path(url.database).absolute().parent.is_dir():
+        raise DatabaseError(f"the folder of {url.database} does not exist: make it first")
+    engine = sa.create_engine(url, pool_size=POOL, max_overflow=0, pool_timeout=CONNECT_SECONDS)
+
+    @sa.event.listens_for(engine, "connect")
+    def connected(connection: Any, _record: object) -> None:
+        connection.isolation_level = None  # SQLAlchemy begins, below
+        for pragma in PRAGMAS:
+            connection.execute(f"PRAGMA {pragma}")
+
+    @sa.event.listens_for(engine, "begin")
+    def begun(connection: sa.Connection) -> None:
+        reads = connection.get_execution_options().get("leadqual_reads")
+        connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+
+    return engine
+
+
+def _postgres(url: sa.URL) -> sa.Engine:
+    try:
+        return sa.create_engine(
+            url,
+            pool_size=POOL,
+            max_overflow=0,
+            pool_timeout=CONNECT_SECONDS,
+            pool_pre_ping=True,
+            connect_args={"connect_timeout": CONNECT_SECONDS, "options": "-c timezone=utc"},
+        )
+    except ModuleNotFoundError as missing:
+        raise DatabaseError(
+            f"PostgreSQL needs its driver ({missing}): pip install 'leadqual[postgres]'"
+        ) from missing

@@ -1,0 +1,130 @@
+import threading
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+
+from serving.store import migrations
+from serving.store.database import Database, DatabaseError
+from serving.store.tables import events, leads, metadata
+
+LEAD = {
+    "lead_id": "L-1",
+    "created_us": 1_700_000_000_123_456,
+    "received_us": 1,
+    "suppress": "[]",
+    "episode": 0,
+    "changed_us": 1,
+}
+EVENT = {
+    "source": "crm",
+    "event_id": "E-1",
+    "lead_id": "L-1",
+    "event_type": "inquiry",
+    "occurred_us": 1_700_000_000_000_001,
+    "received_us": 1,
+    "verified": True,
+}
+
+
+@pytest.fixture
+def database(database_url):
+    opened = Database.open(database_url)
+    yield opened
+    opened.close()
+
+
+def count(database, table):
+    with database.reading() as connection:
+        return connection.execute(sa.select(sa.func.count()).select_from(table)).scalar_one()
+
+
+def test_the_migrations_make_the_tables_that_the_code_knows(database):
+    with database.writing() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+
+
+def test_every_migration_goes_down_and_up_with_rows_in_the_tables(database):
+    with database.writing() as connection:
+        connection.execute(leads.insert().values(LEAD))
+        connection.execute(events.insert().values(EVENT))
+    with database.writing() as connection:
+        migrations.downgrade(connection, "0001")
+        assert migrations.current(connection) == "0001"
+        migrations.upgrade(connection)
+    assert (count(database, leads), count(database, events)) == (1, 1)
+    with database.writing() as connection:
+        migrations.downgrade(connection, "base")
+        assert not {*sa.inspect(connection).get_table_names()} & {*metadata.tables}
+        migrations.upgrade(connection)
+    assert count(database, leads) == 0
+
+
+def test_a_block_that_fails_leaves_nothing(database):
+    with pytest.raises(ZeroDivisionError), database.writing() as connection:
+        connection.execute(leads.insert().values(LEAD))
+        1 / 0  # noqa: B018
+    assert count(database, leads) == 0
+
+
+def test_readers_see_one_state_and_wait_for_nobody(database):
+    with database.reading() as connection:
+        total = sa.select(sa.func.count()).select_from(leads)
+        assert connection.execute(total).scalar_one() == 0
+        with database.writing() as other:
+            other.execute(leads.insert().values(LEAD))
+        assert connection.execute(total).scalar_one() == 0
+    assert count(database, leads) == 1
+
+
+def test_writers_of_one_process_wait_for_each_other(database):
+    def add(number):
+        with database.writing() as connection:
+            connection.execute(events.insert().values(EVENT | {"event_id": f"E-{number}"}))
+
+    threads = [threading.Thread(target=add, args=(n,)) for n in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert count(database, events) == 20
+
+
+def test_sqlite_has_a_write_on_disk_before_it_is_acknowledged(sqlite_url):
+    database = Database.open(sqlite_url)
+    with database.writing() as connection:
+        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar_one() == "wal"
+        assert connection.exec_driver_sql("PRAGMA synchronous").scalar_one() == 2
+    database.close()
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("sqlite://", "needs a file"),
+        ("sqlite:////nowhere/leadqual.db", "does not exist"),
+        ("mysql://localhost/leadqual", "not supported"),
+        ("no url", "cannot be read"),
+        ("postgresql://user:secret@127.0.0.1:1/leadqual", "cannot be used"),
+    ],
+)
+def test_a_database_that_cannot_be_used_is_named_without_its_password(url, said):
+    with pytest.raises(DatabaseError, match=said) as refused:
+        Database.open(url)
+    assert "secret" not in str(refused.value)
+
+
+def test_a_file_that_is_no_database_is_refused(tmp_path):
+    (tmp_path / "notes.db").write_text("no database, but notes of some length " * 100)
+    with pytest.raises(DatabaseError, match=r"notes\.db"):
+        Database.open(f"sqlite:///{tmp_path / 'notes.db'}")
+
+
+def test_a_database_of_a_newer_version_is_refused(database_url):
+    database = Database.open(database_url)
+    with database.writing() as connection:
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
+    database.close()
+    with pytest.raises(DatabaseError, match="newer version"):
+        Database.open(database_url)
