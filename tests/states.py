@@ -2,22 +2,31 @@
 
 import asyncio
 from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime
 from functools import cache
+from itertools import count
 
 import httpx
 
 from serving.http.app import create_app
 from serving.served_model import ModelSlot, ServedModel
-from serving.store import keys
+from serving.store import keys, tables
+from serving.store.call import Call
 from serving.store.database import Database
+from serving.store.dialect import insert
+from serving.store.freshness import refresh
+from serving.store.keys import Client
 from serving.store.policy import Policy
 from tests.scorers import AS_OF_US, small_scorer
 
+NUMBERS = count()
+
 
 @cache
-def served_model():
-    """One small model for all tests that do not need their own."""
-    return ServedModel.of(small_scorer(5))
+def served_model(seed=5):
+    """Return a small model, one a seed, with a digest as one that was saved has."""
+    return ServedModel.of(replace(small_scorer(seed), digest=f"{seed:064x}", version=str(seed)))
 
 
 class Crm:
@@ -28,10 +37,11 @@ class Crm:
 
     def __init__(self, url, model=None, policy=None, scopes=keys.SCOPES):
         self.now_us = AS_OF_US
+        self.policy = policy or Policy()
         self.database = Database.open(url)
         self.slot = ModelSlot(served_model() if model is None else model)
         self.app = create_app(
-            self.slot, now_us=lambda: self.now_us, database=self.database, policy=policy or Policy()
+            self.slot, now_us=lambda: self.now_us, database=self.database, policy=self.policy
         )
         self.token = self.key("crm", scopes)
 
@@ -71,3 +81,56 @@ def crm(url, **options):
         yield opened
     finally:
         opened.close()
+
+
+def put(crm, *leads, suppress="[]", cause="event", model=...):
+    """Put leads, as a request to score has them, into the tables, and refresh them."""
+    with crm.database.writing() as connection:
+        for lead in leads:
+            _put(connection, lead, suppress, crm.now_us)
+        call = Call(
+            Client("k", "crm", frozenset()),
+            "",
+            crm.now_us,
+            crm.slot.model if model is ... else model,
+            crm.policy,
+        )
+        refresh(connection, [lead["lead_id"] for lead in leads], call, cause)
+
+
+def _put(connection, lead, suppress, now_us):
+    lead_id, created_us = lead["lead_id"], micros(lead["created_at"])
+    times = {"created_us": created_us, "received_us": now_us, "changed_us": now_us}
+    record = {"lead_id": lead_id, "suppress": suppress, "episode": 0, **times}
+    made = insert(connection, tables.leads).values(record)
+    fresh = {"suppress": suppress, "changed_us": now_us}
+    connection.execute(made.on_conflict_do_update(index_elements=["lead_id"], set_=fresh))
+    for name, value in lead.get("attributes", {}).items():
+        changed = {"changed_us": created_us, "received_us": now_us}
+        row = {"lead_id": lead_id, "attribute": name, "value": as_csv(value), **changed}
+        connection.execute(tables.changes.insert().values(row))
+    for event in lead.get("events", ()):
+        recorded = event.get("recorded_at")
+        row = {
+            "source": "crm",
+            "event_id": event.get("event_id") or f"E-{next(NUMBERS)}",
+            "lead_id": lead_id,
+            "event_type": event["event_type"],
+            "channel": event.get("channel"),
+            "value": event.get("value"),
+            "occurred_us": micros(event["occurred_at"]),
+            "recorded_us": recorded and micros(recorded),
+            "received_us": now_us,
+            "verified": event.get("verified", True),
+        }
+        connection.execute(tables.events.insert().values(row))
+
+
+def as_csv(value):
+    if isinstance(value, bool):
+        return str(value).lower()
+    return None if value is None else str(value)
+
+
+def micros(text):
+    return round(datetime.fromisoformat(text).timestamp() * 1_000_000)

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+from scipy.special import expit, logit
 from scipy.stats import beta, betabinom
 
 from features.history import DAY_US
@@ -434,6 +435,35 @@ def decide(
     if suppressed is not None:
         decision[suppressed] = SUPPRESSED
     return decision, grade.astype(np.uint8)
+
+
+def steadied(rule: Rule, score: Float64, decision: UInt8, flagged: Bool, margin: float) -> Bool:
+    """Tell which leads that were flagged stay so, though their score is below the threshold now.
+
+    A lead is flagged where it reaches the threshold, and no longer where it has fallen clearly
+    below it (a Schmitt trigger): noise does not flip it, and what the rule promises of first
+    crossings holds.
+
+    Parameters
+    ----------
+    rule : Rule
+    score : float64 [rows]
+    decision : uint8 [rows]
+        As `decide` gives it.
+    flagged : bool [rows]
+        As they stood.
+    margin : float
+        Log-odds below the threshold.
+
+    Examples
+    --------
+    >>> rule = best_fifth_rule(np.arange(10) / 10)
+    >>> score = np.array([0.78, 0.78, 0.5])
+    >>> steadied(rule, score, decide(rule, score)[0], np.array([True, False, True]), 0.2).tolist()
+    [True, False, False]
+    """
+    least = expit(logit(rule.threshold) - margin) if rule.threshold <= 1 else rule.threshold
+    return flagged & (decision == NURTURE) & (score >= least)
 
 
 def apply_capacity(

@@ -44,6 +44,7 @@ WHYS = (
     "too_little_history",
     "over_capacity",
     "deprioritise",
+    "kept_within_margin",
 )
 OBJECTED = "objected"
 """The suppression after which a lead is not even scored."""
@@ -178,21 +179,39 @@ class LeadScorer:
         *,
         suppress: Sequence[str | None] | None = None,
     ) -> Scores:
-        """Score every lead at its moment and decide about it.
+        """Score every lead at its moment and decide about it; see `judge`."""
+        return self.judge(self.matrix(leads, as_of_us), leads, as_of_us, suppress=suppress)
+
+    def judge(
+        self,
+        X: npt.NDArray[np.float32],
+        leads: Leads,
+        as_of_us: Int64,
+        *,
+        suppress: Sequence[str | None] | None = None,
+        flagged: npt.NDArray[np.bool_] | None = None,
+        margin: float = 0.0,
+    ) -> Scores:
+        """Score leads whose features are computed already, and decide about them.
 
         Parameters
         ----------
+        X : float32 [len(leads), features]
+            As `matrix` gives it.
         leads : Leads
         as_of_us : int64 [len(leads)]
         suppress : sequence of str or None [len(leads)]
             Why a lead is never flagged; `OBJECTED` also keeps it from being scored.
+        flagged : bool [len(leads)], optional
+            Leads that are flagged: they stay so until they fall by `margin` log-odds below the
+            threshold.
+        margin : float
 
         Returns
         -------
         Scores
             One row a lead, in order.
         """
-        X = self.matrix(leads, as_of_us)
         score = self.probability(X)
         abstained = list(self._abstained(leads, as_of_us, X))
         held, reason, whys = _suppressions(suppress)
@@ -203,6 +222,9 @@ class LeadScorer:
         decision, grade = handoff.decide(self.rule, score, suppressed=held)
         why = decision.astype(np.int32)  # `WHYS` begins as `handoff.DECISIONS` does
         why[score < self.rule.deprioritise_below] = WHYS.index("deprioritise")
+        if flagged is not None:
+            kept = handoff.steadied(self.rule, score, decision, flagged, margin)
+            decision[kept], why[kept] = handoff.HAND_OFF, WHYS.index("kept_within_margin")
         for rows, name in abstained:
             why[rows] = WHYS.index(name)
         if held is not None:

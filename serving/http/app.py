@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
@@ -77,6 +78,7 @@ def create_app(
         bodies += stateful.BODIES
         stateful.add_routes(app, state)
     app.add_exception_handler(problems.Problem, problems.on_problem)
+    app.add_exception_handler(RequestValidationError, problems.on_invalid_request)
     app.add_exception_handler(DatabaseError, problems.on_database_error)
     app.add_exception_handler(HTTPException, problems.on_http_exception)
     app.add_middleware(BodyLimit, most=LARGEST_BODY)

@@ -5,8 +5,10 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from http import HTTPStatus
+from typing import Any
 from urllib.parse import quote
 
+from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 from starlette.exceptions import HTTPException
@@ -25,6 +27,7 @@ DETAILS: dict[str, tuple[str, str]] = {
     "extra_forbidden": ("unknown_field", "is no field of this object"),
     "string_type": ("wrong_type", "must be text"),
     "bool_type": ("wrong_type", "must be true or false"),
+    "int_parsing": ("wrong_type", "must be a whole number"),
     "float_type": ("wrong_type", "must be a number"),
     "list_type": ("wrong_type", "must be a list"),
     "dict_type": ("wrong_type", "must be an object"),
@@ -117,7 +120,7 @@ def invalid(error: ValidationError) -> Problem:
     found = error.errors(include_url=False, include_context=True, include_input=False)
     if found[0]["type"] == "json_invalid":
         return invalid_json()
-    return contradiction([_fault(item) for item in found[:MOST_ERRORS]], len(found))
+    return contradiction([_fault(item, item["loc"]) for item in found[:MOST_ERRORS]], len(found))
 
 
 def contradiction(faults: Sequence[Fault], total: int | None = None) -> Problem:
@@ -151,6 +154,14 @@ async def on_database_error(_request: Request, error: Exception) -> Response:
     return of(503, "no_database", detail, {"Retry-After": RETRY_SECONDS}).response()
 
 
+async def on_invalid_request(_request: Request, error: Exception) -> Response:
+    """Answer for a path or a query that is not as its route asks."""
+    assert isinstance(error, RequestValidationError)  # noqa: S101  # registered for it only
+    found = error.errors()
+    faults = [_fault(item, item["loc"][1:]) for item in found[:MOST_ERRORS]]
+    return contradiction(faults, len(found)).response()
+
+
 async def on_http_exception(_request: Request, error: Exception) -> Response:
     """Answer what the router raises: no such path, no such method."""
     assert isinstance(error, HTTPException)  # noqa: S101  # registered for it only
@@ -159,6 +170,6 @@ async def on_http_exception(_request: Request, error: Exception) -> Response:
     return of(error.status_code, code, phrase, error.headers).response()
 
 
-def _fault(item: ErrorDetails) -> Fault:
+def _fault(item: Mapping[str, Any] | ErrorDetails, where: Sequence[int | str]) -> Fault:
     code, text = DETAILS.get(item["type"], ("invalid", "has a value that is not allowed here"))
-    return Fault(pointer(item["loc"]), text.format(**item.get("ctx", {})), code)
+    return Fault(pointer(where), text.format(**item.get("ctx", {})), code)

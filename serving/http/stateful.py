@@ -4,6 +4,7 @@ from fastapi import FastAPI
 from pydantic import BaseModel
 
 from serving.chores import Chore
+from serving.http.lead_routes import add_lead_routes
 from serving.http.state import State
 
 BODIES: tuple[type[BaseModel], ...] = ()
@@ -12,6 +13,7 @@ BODIES: tuple[type[BaseModel], ...] = ()
 
 def add_routes(app: FastAPI, state: State) -> None:
     """Add the routes."""
+    add_lead_routes(app, state)
 
 
 def chores(state: State) -> list[Chore]:

@@ -16,8 +16,10 @@ class Policy:
     skew_seconds : float
         How far a sender's clock may be ahead; later times are clamped to the moment of receipt.
     margin : float or None
-        A lead that was not flagged must pass the threshold by this much log-odds, and one that was
-        fall below by as much; None: what the model's own reference says, else 0.1.
+        Log-odds that a flagged lead must fall below the threshold before it is no longer flagged;
+        None: as much as the model's own scores move from week to week without news, else 0.1.
+    language : str
+        Of the reasons that are stored and sent.
     rescore_hour : int
         UTC, at which all open leads are scored again, 0 to 23.
     keep_events_days, keep_decisions_days, keep_messages_days, keep_audit_days : float or None
@@ -31,6 +33,7 @@ class Policy:
     inbound_sla_hours: float = 1.0
     skew_seconds: float = 300.0
     margin: float | None = None
+    language: str = "en"
     rescore_hour: int = 2
     keep_events_days: float | None = None
     keep_decisions_days: float | None = None

@@ -122,13 +122,18 @@ decisions = sa.Table(
     sa.Column("model_digest", sa.String(KEY), nullable=False),
     sa.Column("model_name", sa.String(ID), nullable=False),
     sa.Column("model_version", sa.String(ID), nullable=False),
+    sa.Column("threshold", sa.Double),
+    sa.Column("margin", sa.Double, nullable=False),
     sa.Column("last_seq", sa.BigInteger, nullable=False),
     sa.Column("last_change_id", sa.BigInteger, nullable=False),
     sa.Column("suppress", sa.Text, nullable=False),
     sa.Index("ix_decisions_lead_id_decision_id", "lead_id", "decision_id"),
     sqlite_autoincrement=True,
 )
-"""Append-only. `last_seq` and `last_change_id` say what was received by then, 0 for nothing."""
+"""Append-only. `last_seq` and `last_change_id` say what was received by then, 0 for nothing.
+
+`threshold` is null where no score reaches it; `margin` is what kept a flagged lead flagged.
+"""
 
 handoffs = sa.Table(
     "handoffs",

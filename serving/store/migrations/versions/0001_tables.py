@@ -61,6 +61,8 @@ def upgrade() -> None:
         sa.Column("model_digest", sa.String(length=64), nullable=False),
         sa.Column("model_name", sa.String(length=256), nullable=False),
         sa.Column("model_version", sa.String(length=256), nullable=False),
+        sa.Column("threshold", sa.Double(), nullable=True),
+        sa.Column("margin", sa.Double(), nullable=False),
         sa.Column("last_seq", sa.BigInteger(), nullable=False),
         sa.Column("last_change_id", sa.BigInteger(), nullable=False),
         sa.Column("suppress", sa.Text(), nullable=False),

@@ -1,0 +1,203 @@
+"""How a lead stands, and every decision about it."""
+
+import json
+from datetime import datetime
+from functools import partial
+from typing import Any, Literal
+
+import sqlalchemy as sa
+from fastapi import FastAPI, Request, Response
+from pydantic import BaseModel, Field
+from pydantic_core import to_json
+
+from features.moments import iso
+from serving.http import problems
+from serving.http.documented import READ_STATUSES, answered
+from serving.http.pages import USUAL, Cursor, Limit, cursor, place
+from serving.http.reads import read
+from serving.http.schemas import ReasonOut
+from serving.http.state import State
+from serving.store.received import members
+from serving.store.standing import Standing, history, standing
+
+Decision = Literal["hand_off", "nurture", "abstain", "suppressed"]
+
+
+class DecidedOut(BaseModel):
+    """A score and what was decided by it."""
+
+    score: float | None = Field(description="Probability of a win within the horizon, 0 to 1.")
+    percentile: float | None
+    grade: Literal["A", "B", "C", "D"] | None
+    decision: Decision
+    why: str
+    reasons: list[ReasonOut]
+
+
+class CurrentOut(DecidedOut):
+    """What the model says about the lead by all that was accepted until `as_of`."""
+
+    lead_id: str
+    warnings: list[dict[str, str]] = Field(
+        description="`stale`: something was accepted since, while no model was loaded."
+    )
+
+
+class LeadHandoffOut(BaseModel):
+    """The newest hand-off of a lead."""
+
+    handoff_id: str
+    episode: int
+    kind: str
+    status: str
+    proposed_at: datetime
+    due_at: datetime | None
+    version: int
+
+
+class LeadOut(BaseModel):
+    """A lead as it stands."""
+
+    lead_id: str
+    state: str = Field(description="raw, inquiry, nurtured, flagged, accepted, …, won or lost.")
+    events: int
+    suppress: list[str]
+    current: CurrentOut | None = Field(description="null until it is scored for the first time.")
+    as_of: datetime | None
+    fresh: bool = Field(description="Whether `current` knows all that was accepted about it.")
+    decision_id: int | None
+    handoff: LeadHandoffOut | None
+
+
+class ModelUsedOut(BaseModel):
+    """Which model decided, and by which rule."""
+
+    name: str
+    version: str
+    digest: str
+    horizon_days: int
+    rule: dict[str, Any]
+
+
+class DecisionOut(DecidedOut):
+    """A decision with all that it takes to make it again."""
+
+    decision_id: int
+    lead_id: str
+    as_of: datetime
+    cause: str
+    features_digest: str
+    threshold: float | None
+    margin: float
+    model: ModelUsedOut
+
+
+class HistoryOut(BaseModel):
+    """A page of decisions, newest first."""
+
+    items: list[DecisionOut]
+    next: str | None
+
+
+def add_lead_routes(app: FastAPI, state: State) -> None:
+    """Add ``GET /v1/leads/{lead_id}`` and its history."""
+
+    @app.get(
+        "/v1/leads/{lead_id}", tags=["leads"], responses=answered(LeadOut, 404, *READ_STATUSES)
+    )
+    async def lead(lead_id: str, request: Request) -> Response:
+        """Return how a lead stands; of one that was merged, the one it is now."""
+        return await read(state, request, partial(_lead, lead_id=lead_id))
+
+    @app.get(
+        "/v1/leads/{lead_id}/history",
+        tags=["leads"],
+        responses=answered(HistoryOut, 404, *READ_STATUSES),
+    )
+    async def decided(
+        lead_id: str,
+        request: Request,
+        cursor: Cursor = None,
+        limit: Limit = USUAL,
+    ) -> Response:
+        """Return every decision about a lead, and about those merged into it, newest first."""
+        return await read(
+            state,
+            request,
+            partial(_history, lead_id=lead_id, before=place(cursor), limit=limit),
+        )
+
+
+def _lead(connection: sa.Connection, lead_id: str) -> bytes:
+    found = _known(connection, lead_id)
+    decision = found.decision
+    return to_json(
+        {
+            "lead_id": found.row.lead_id,
+            "state": found.state,
+            "events": found.events,
+            "suppress": json.loads(found.row.suppress),
+            "current": None if decision is None else _current(found),
+            "as_of": None if decision is None else iso(decision.as_of_us),
+            "fresh": found.fresh,
+            "decision_id": None if decision is None else decision.decision_id,
+            "handoff": None if found.handoff is None else _handoff(found.handoff),
+        }
+    )
+
+
+def _current(found: Standing) -> dict[str, Any]:
+    warnings = []
+    if not found.fresh:
+        detail = "something was accepted since: the lead will be scored when a model is loaded"
+        warnings.append({"code": "stale", "detail": detail})
+    return {"lead_id": found.row.lead_id, **_decided(found.decision), "warnings": warnings}
+
+
+def _decided(row: Any) -> dict[str, Any]:
+    names = ("score", "percentile", "grade", "decision", "why")
+    return {name: getattr(row, name) for name in names} | {"reasons": json.loads(row.reasons)}
+
+
+def _handoff(row: Any) -> dict[str, Any]:
+    names = ("handoff_id", "episode", "kind", "status", "version")
+    return {name: getattr(row, name) for name in names} | {
+        "proposed_at": iso(row.proposed_us),
+        "due_at": None if row.due_us is None else iso(row.due_us),
+    }
+
+
+def _history(connection: sa.Connection, lead_id: str, before: int | None, limit: int) -> bytes:
+    row = _known(connection, lead_id).row
+    found = history(connection, [*members(connection, [row.lead_id])], before, limit + 1)
+    items = [_decision(each) for each in found[:limit]]
+    more = len(found) > limit
+    return to_json({"items": items, "next": cursor(items[-1]["decision_id"]) if more else None})
+
+
+def _decision(row: Any) -> dict[str, Any]:
+    return {
+        "decision_id": row.decision_id,
+        "lead_id": row.lead_id,
+        "as_of": iso(row.as_of_us),
+        "cause": row.cause,
+        **_decided(row),
+        "features_digest": row.features_digest,
+        "threshold": row.threshold,
+        "margin": row.margin,
+        "model": {
+            "name": row.model_name,
+            "version": row.model_version,
+            "digest": row.model_digest,
+            "horizon_days": row.horizon_days,
+            "rule": json.loads(row.rule),
+        },
+    }
+
+
+def _known(connection: sa.Connection, lead_id: str) -> Standing:
+    found = standing(connection, lead_id)
+    if found is None:
+        detail = "there is no record of this lead: send it to POST /v1/leads"
+        raise problems.of(404, "unknown_lead", detail)
+    return found

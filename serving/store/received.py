@@ -1,0 +1,202 @@
+"""What was received about leads, in the form that the scorer takes; nothing is scored here."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import sqlalchemy as sa
+
+from features.attributes import Attribute
+from features.history import History, from_columns
+from features.matrix import Leads
+from serving.store.tables import changes, events, leads
+
+UNVERIFIED = "_unverified"
+"""What follows the type of an event that is not verified; the views for training say the same."""
+INQUIRY = "inquiry"
+YES_NO = {"true": True, "false": False}
+
+Value = str | float | bool | None
+
+
+@dataclass(frozen=True)
+class Until:
+    """A moment, and what had been received by it.
+
+    Attributes
+    ----------
+    us : int
+    seq, change_id : int or None
+        The last event and change; None for all.
+    """
+
+    us: int
+    seq: int | None = None
+    change_id: int | None = None
+
+
+@dataclass(frozen=True)
+class Received:
+    """n leads with all that was received about them and about those merged into them.
+
+    Attributes
+    ----------
+    rows : sequence of rows of the table `leads` [n]
+    leads : Leads
+    events : list of int [n]
+        How many were received.
+    last_seq, last_change_id : list of int [n]
+        0 where nothing was.
+    last_inquiry_seq : list of int [n]
+        Of the newest event of the type `INQUIRY`, 0 where there is none.
+    """
+
+    rows: Sequence[sa.Row[Any]]
+    leads: Leads
+    events: list[int]
+    last_seq: list[int]
+    last_change_id: list[int]
+    last_inquiry_seq: list[int]
+
+    @property
+    def suppress(self) -> list[list[str]]:
+        """Why each lead is never flagged."""
+        return [json.loads(row.suppress) for row in self.rows]
+
+
+def locked(connection: sa.Connection, lead_ids: Iterable[str]) -> list[sa.Row[Any]]:
+    """Return the rows of leads, of those they were merged into, in order; nobody else writes them.
+
+    Leads without a record are left out.
+    """
+    wanted = sorted({*lead_ids})
+    into = sa.select(leads.c.merged_into).where(
+        leads.c.lead_id.in_(wanted), leads.c.merged_into.is_not(None)
+    )
+    merged = connection.execute(into).scalars().all()
+    wanted = sorted({*wanted, *merged})
+    own = sa.select(leads).where(leads.c.lead_id.in_(wanted), leads.c.merged_into.is_(None))
+    return [*connection.execute(own.order_by(leads.c.lead_id).with_for_update()).all()]
+
+
+def members(
+    connection: sa.Connection, lead_ids: Sequence[str], merged_until_us: int | None = None
+) -> dict[str, str]:
+    """Give the lead that each id stands for: the ids themselves, and those merged into them."""
+    merged = sa.select(leads.c.lead_id, leads.c.merged_into).where(
+        leads.c.merged_into.in_(lead_ids)
+    )
+    if merged_until_us is not None:
+        merged = merged.where(leads.c.merged_us <= merged_until_us)
+    found = {lead_id: lead_id for lead_id in lead_ids}
+    return found | {row.lead_id: row.merged_into for row in connection.execute(merged)}
+
+
+def received(
+    connection: sa.Connection,
+    rows: Sequence[sa.Row[Any]],
+    attributes: Mapping[str, Attribute],
+    until: Until,
+) -> Received:
+    """Read what was received about leads.
+
+    Parameters
+    ----------
+    connection : sa.Connection
+    rows : sequence of rows of the table `leads`
+    attributes : mapping of name to Attribute
+        Those that are wanted; what was kept as text is a number or true and false again.
+    until : Until
+        Attributes are as they were said to be at its moment; later events are not left out: the
+        features do that.
+    """
+    merged_until_us = None if until.seq is None else until.us
+    merged_until_us = None if until.seq is None else until.us
+    stands_for = members(connection, [row.lead_id for row in rows], merged_until_us)
+    place = {row.lead_id: at for at, row in enumerate(rows)}
+    place_of = {lead_id: place[lead] for lead_id, lead in stands_for.items()}
+    found: list[list[sa.Row[Any]]] = [[] for _ in rows]
+    for event in connection.execute(_events(list(place_of), until)):
+        found[place_of[event.lead_id]].append(event)
+    columns, last_change_id = _attributes(connection, place_of, len(rows), attributes, until)
+    created_us = np.array([row.created_us for row in rows], np.int64)
+    return Received(
+        rows,
+        Leads(created_us, columns, _history(found), np.arange(len(rows))),
+        [len(own) for own in found],
+        [max((event.seq for event in own), default=0) for own in found],
+        last_change_id,
+        [max((e.seq for e in own if e.event_type == INQUIRY), default=0) for own in found],
+    )
+
+
+def _events(lead_ids: Sequence[str], until: Until) -> sa.Select[Any]:
+    columns = events.c
+    query = sa.select(
+        columns.lead_id,
+        columns.seq,
+        columns.occurred_us,
+        columns.recorded_us,
+        columns.event_type,
+        columns.channel,
+        columns.value,
+        columns.verified,
+    ).where(columns.lead_id.in_(lead_ids))
+    if until.seq is not None:
+        query = query.where(columns.seq <= until.seq)
+    return query.order_by(columns.occurred_us, columns.seq)
+
+
+def _history(of_leads: Sequence[Sequence[sa.Row[Any]]]) -> History:
+    rows = [event for own in of_leads for event in own]
+    occurred = [event.occurred_us for event in rows]
+    late = any(event.recorded_us for event in rows)
+    return from_columns(
+        [len(own) for own in of_leads],
+        occurred,
+        [max(e.occurred_us, e.recorded_us or 0) for e in rows] if late else occurred,
+        [e.event_type if e.verified else e.event_type + UNVERIFIED for e in rows],
+        [event.channel for event in rows],
+        [event.value for event in rows],
+    )
+
+
+def _attributes(
+    connection: sa.Connection,
+    place_of: Mapping[str, int],
+    rows: int,
+    attributes: Mapping[str, Attribute],
+    until: Until,
+) -> tuple[dict[str, list[Value]], list[int]]:
+    """Give what attributes said at a moment, and the last change of each lead received by then."""
+    query = sa.select(changes).where(changes.c.lead_id.in_(list(place_of)))
+    if until.change_id is not None:
+        query = query.where(changes.c.change_id <= until.change_id)
+    columns: dict[str, list[Value]] = {}
+    last = [0] * rows
+    for change in connection.execute(query.order_by(changes.c.changed_us, changes.c.change_id)):
+        at = place_of[change.lead_id]
+        last[at] = max(last[at], change.change_id)
+        if change.changed_us <= until.us and change.attribute in attributes:
+            value = _meant(change.value, attributes[change.attribute].kind)
+            columns.setdefault(change.attribute, [None] * rows)[at] = value
+    return columns, last
+
+
+def _meant(text: str | None, kind: str) -> Value:
+    """Give what a text of an attribute means, where it means anything.
+
+    >>> _meant("120", "number"), _meant("true", "boolean"), _meant("120", "category")
+    (120, True, '120')
+    """
+    if text is None or kind == "category":
+        return text
+    if kind == "boolean":
+        return YES_NO.get(text.strip().lower(), text)
+    try:
+        number = float(text)
+    except ValueError:
+        return text
+    return int(number) if number.is_integer() else number

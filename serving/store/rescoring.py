@@ -1,0 +1,101 @@
+"""Open leads are scored again though nothing came: every night, and by a model that is new."""
+
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from serving.served_model import ModelSlot, ServedModel
+from serving.store import jobs
+from serving.store.call import Call
+from serving.store.database import Database
+from serving.store.freshness import refresh
+from serving.store.keys import Client
+from serving.store.policy import DAY_US, HOUR_US, Policy
+from serving.store.tables import decisions, events, leads, outcomes
+
+JOB, LEASE_US = "rescore", HOUR_US
+LEADS_AT_ONCE = 200
+"""In one transaction: requests that write wait for it."""
+CLOCK = Client("", "clock", frozenset())
+
+
+@dataclass
+class Rescoring:
+    """Scores what is not fresh, or was judged by another model or before last night.
+
+    Attributes
+    ----------
+    database : Database
+    slot : ModelSlot
+    policy : Policy
+    """
+
+    database: Database
+    slot: ModelSlot
+    policy: Policy
+    _done: tuple[str, int] | None = None
+
+    def run(self, now_us: int) -> int:
+        """Do it where it is due; return the number of leads scored.
+
+        Raises
+        ------
+        DatabaseError
+            It goes on with the rest when it is run again.
+        """
+        model = self.slot.model
+        if model is None:
+            return 0
+        since_us = night_us(now_us, self.policy.rescore_hour)
+        due = (model.scorer.digest, since_us)
+        if due == self._done or not self._taken(now_us):
+            return 0
+        total, last = 0, ""
+        while scored := self._some(model, since_us, now_us, last):
+            total, last = total + len(scored), scored[-1]
+        with self.database.writing() as connection:
+            jobs.done(connection, JOB, now_us)
+        self._done = due
+        return total
+
+    def _taken(self, now_us: int) -> bool:
+        with self.database.writing() as connection:
+            return jobs.take(connection, JOB, now_us, LEASE_US)
+
+    def _some(self, model: ServedModel, since_us: int, now_us: int, after: str) -> list[str]:
+        """Score the next leads in order of their ids."""
+        call = Call(CLOCK, "", now_us, model, self.policy)
+        with self.database.writing() as connection:
+            found = connection.execute(_due(model.scorer.digest, since_us, after)).all()
+            for cause in ("model", "clock"):
+                own = [row.lead_id for row in found if row.cause == cause]
+                refresh(connection, own, call, cause)
+        return [row.lead_id for row in found]
+
+
+def night_us(now_us: int, hour: int) -> int:
+    """Return the last moment at which that hour (UTC) began.
+
+    >>> night_us(DAY_US + 3 * HOUR_US, 2) == DAY_US + 2 * HOUR_US
+    True
+    >>> night_us(DAY_US + 1 * HOUR_US, 2) == 2 * HOUR_US
+    True
+    """
+    return (now_us - hour * HOUR_US) // DAY_US * DAY_US + hour * HOUR_US
+
+
+def _due(digest: str, since_us: int, after: str) -> sa.Select[tuple[str, str]]:
+    later = (events.c.lead_id == leads.c.lead_id) & (events.c.occurred_us > outcomes.c.closed_us)
+    closed = sa.exists().where(outcomes.c.lead_id == leads.c.lead_id, ~sa.exists().where(later))
+    stale = leads.c.scored_us.is_(None) | (leads.c.scored_us < leads.c.changed_us)
+    other_model = decisions.c.model_digest != digest
+    open_ = ~closed & ~leads.c.suppress.contains('"objected"')
+    cause = sa.case((stale | other_model, "model"), else_="clock").label("cause")
+    return (
+        sa.select(leads.c.lead_id, cause)
+        .outerjoin(decisions, decisions.c.decision_id == leads.c.decision_id)
+        .where(leads.c.lead_id > after, leads.c.merged_into.is_(None))
+        .where(stale | (open_ & (other_model | (leads.c.scored_us < since_us))))
+        .order_by(leads.c.lead_id)
+        .limit(LEADS_AT_ONCE)
+    )
