@@ -152,6 +152,42 @@ def serve(
     run(partial(open_model, model, expect_digest=expect_digest, uri=registry), stated)
 
 
+@app.command()
+def replay(
+    decision_id: Annotated[int, typer.Argument(help="As the lead's history has it.")],
+    database_url: DatabaseUrl = None,
+    model: Annotated[
+        str | None, typer.Option("--model", help="Default: the registry's version that made it.")
+    ] = None,
+    registry: Registry = DEFAULT_URI,
+    as_json: AsJson = False,
+) -> None:
+    """Make a past decision again, and compare."""
+    from serving import settings
+    from serving.served_model import ServedModel
+    from serving.store.database import Database
+    from serving.store.replay import made_by, replay
+    from training.registry import open_model
+
+    url = settings.required_database_url(settings.read(database_url=database_url))
+    database = Database.open(url)
+    try:
+        with database.reading() as connection:
+            name, version, digest = made_by(connection, decision_id)
+            place = model or f"models:/{name}/{version}"
+            scorer = open_model(place, expect_digest=digest, uri=registry)
+            found = replay(connection, decision_id, ServedModel.of(scorer))
+    finally:
+        database.close()
+    score = "none" if found.now["score"] is None else repr(found.now["score"])
+    terminal.say(f"decision {decision_id} again: score {score}, {found.now['decision']}")
+    terminal.say(f"the same: {found.same}" + "".join(f"; {each}" for each in found.missing))
+    if as_json:
+        terminal.answer(asdict(found))
+    if found.same == "no":
+        raise typer.Exit(3)
+
+
 def _refuse_empty(**options: str | None) -> None:
     """Refuse options that are given without content: a variable of a script that was not set."""
     from features.findings import UsageError

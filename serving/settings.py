@@ -68,6 +68,22 @@ def read(**options: Any) -> Settings:
         raise UsageError(f"settings that cannot be used: {wrong}") from error
 
 
+def required_database_url(settings: Settings) -> str:
+    """Return the database of the service.
+
+    Raises
+    ------
+    UsageError
+        None is named.
+    """
+    if settings.database_url is None:
+        raise UsageError(
+            "no database is named: give --database-url sqlite:///leadqual.db or postgresql://…, or "
+            "set LEADQUAL_DATABASE_URL"
+        )
+    return settings.database_url
+
+
 def is_loopback(host: str) -> bool:
     """Tell whether a host is this machine only; a name counts when all of its addresses are.
 

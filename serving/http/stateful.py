@@ -6,6 +6,10 @@ from pydantic import BaseModel
 from serving.chores import Chore
 from serving.http.lead_routes import add_lead_routes
 from serving.http.state import State
+from serving.store.rescoring import Rescoring
+
+RESCORE_SECONDS = 15.0
+"""Between looking whether all open leads are to be scored again."""
 
 BODIES: tuple[type[BaseModel], ...] = ()
 """What its routes read."""
@@ -18,4 +22,5 @@ def add_routes(app: FastAPI, state: State) -> None:
 
 def chores(state: State) -> list[Chore]:
     """Return what is done beside answering."""
-    return []
+    rescoring = Rescoring(state.database, state.slot, state.policy)
+    return [Chore("rescore", RESCORE_SECONDS, lambda: rescoring.run(state.now_us()))]

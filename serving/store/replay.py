@@ -38,6 +38,18 @@ class Replayed:
     missing: tuple[str, ...]
 
 
+def made_by(connection: sa.Connection, decision_id: int) -> tuple[str, str, str]:
+    """Return name, version and digest of the model that made a decision.
+
+    Raises
+    ------
+    UsageError
+        There is no such decision (any more).
+    """
+    row = _decision(connection, decision_id)
+    return row.model_name, row.model_version, row.model_digest
+
+
 def replay(connection: sa.Connection, decision_id: int, model: ServedModel) -> Replayed:
     """Make a decision again.
 
