@@ -32,7 +32,7 @@ from training.snapshots import Episodes, Outcomes, stacked
 
 OWN_BYTES = 350 << 20
 """What the libraries take."""
-READING = 0.5
+READING = 0.4
 """Of the memory may be taken by tables in memory, or by a share of them and what is made of it."""
 AT_ONCE = 3.0
 """How many times the bytes of a share are taken while it is read."""
@@ -232,7 +232,8 @@ class _Every:
 
 def _ids(parts: Sequence[pa.ChunkedArray], order: Int64) -> pa.ChunkedArray:
     chunks = [chunk for part in parts for chunk in part.chunks]
-    return pa.chunked_array([pa.concat_arrays(chunks).take(pa.array(order))])
+    every = pa.chunked_array(chunks, pa.string()).combine_chunks()
+    return pa.chunked_array([every.take(pa.array(order))])
 
 
 def _by_lead(open_: Episodes) -> Episodes:
