@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
@@ -22,6 +22,49 @@ from training.crm import Crm, from_tables
 from training.sampling import Taken, sample
 from training.scorer import ArtifactError, Card
 from training.shares import Progress
+
+
+class Places(NamedTuple):
+    """Where the tables of a history stand."""
+
+    leads: str
+    events: str
+    outcomes: str
+    changes: str | None
+
+
+def places(
+    source: str | None,
+    leads: str | None,
+    events: str | None,
+    outcomes: str | None,
+    changes: str | None,
+) -> Places:
+    """Give where the tables stand: as they are named, or the views of the service's database.
+
+    Raises
+    ------
+    UsageError
+        A table is not named, or both are.
+    """
+    named = {"--leads": leads, "--events": events, "--outcomes": outcomes, "--changes": changes}
+    given = [option for option, place in named.items() if place is not None]
+    if source is not None:
+        if given:
+            raise UsageError(
+                f"--source names all tables, and {', '.join(given)} is given too: give either"
+            )
+        if "#" in source:
+            raise UsageError("--source names a whole database: leave out what follows the #")
+        return Places(*(f"{source}#training_{name}" for name in Places._fields))
+    if leads is None or events is None or outcomes is None:
+        missing = [
+            option for option in ("--leads", "--events", "--outcomes") if option not in given
+        ]
+        raise UsageError(
+            f"{', '.join(missing)} must be given, or --source with the URL of a service's database"
+        )
+    return Places(leads, events, outcomes, changes)
 
 
 def settings(path: Path | None, horizon_days: int | None) -> Config:
