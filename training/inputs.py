@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pyarrow as pa
 from pydantic import ValidationError
 
 from features import moments
@@ -196,21 +197,23 @@ def history(
     whole = changes is not None or settings.split.undated
     sources = None if whole else _too_large(places, memory)
     if sources is None:
-        yield lambda: sample(
-            crm(
-                leads,
-                events,
-                outcomes,
+        yield lambda: _freed(
+            sample(
+                crm(
+                    leads,
+                    events,
+                    outcomes,
+                    settings,
+                    until=until,
+                    timezone=timezone,
+                    changes=changes,
+                    reject_file=reject_file,
+                    max_rejected_share=max_rejected_share,
+                    now_us=now_us,
+                ),
                 settings,
-                until=until,
-                timezone=timezone,
-                changes=changes,
-                reject_file=reject_file,
-                max_rejected_share=max_rejected_share,
-                now_us=now_us,
-            ),
-            settings,
-            memory,
+                memory,
+            )
         )
         return
 
@@ -225,7 +228,13 @@ def history(
     aside = None if reject_file is None else Path(reject_file)
     with shares.split(_plans(sources, terms), sources, output, memory, progress) as splits:
         on_disk = shares.Shares(splits, read, aside, max_rejected_share)
-        yield lambda: on_disk.taken(settings, memory)
+        yield lambda: _freed(on_disk.taken(settings, memory))
+
+
+def _freed(taken: Taken) -> Taken:
+    """Give back what Arrow holds of the memory that tables took, for the fits."""
+    pa.default_memory_pool().release_unused()
+    return taken
 
 
 def _terms(settings: Config, until: str | None, timezone: str | None, now: int) -> dict[str, Any]:
