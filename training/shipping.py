@@ -27,6 +27,7 @@ from training.choosing import (
     training_rows,
 )
 from training.recipes import Recipe, importance
+from training.sampling import of_winners
 from training.scorer import Card, LeadScorer
 from training.study import Study
 
@@ -112,13 +113,13 @@ def ship(study: Study, choice: Choice, judged: Sequence[Scored]) -> Shipped:
 def _with_all_winners(study: Study, recipe: Recipe, rows: TrainingRows) -> TrainingRows:
     """Add the leads that were won and are not in the sample; the others weigh more for it."""
     rest, until = study.rest, study.crm.until_us
-    if not rest.apart:
+    if rest.crm is None:
         return rows
     every = study.snapshots.followed_by(rest.won)
-    counts = rest.counts(every, study.crm)
+    counts = rest.counts(of_winners(study.snapshots, study.crm))
     return replace(
         rows,
-        X=np.concatenate([rows.X, study.matrix(rows.spec, rest.won)]),
+        X=np.concatenate([rows.X, study.matrix(rows.spec, rest.won, rest.crm)]),
         known=study.labels(every, until, recipe.half_life_days, counts),
         importance=importance(every.as_of_us, until, recipe.half_life_days) * counts,
     )

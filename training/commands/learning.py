@@ -1,6 +1,7 @@
 """Commands that learn: train, and snapshots for learning outside."""
 
 import os
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
@@ -75,38 +76,43 @@ def train(
     from features.sizes import bytes_of
     from training import inputs, report
     from training.gates import GateRefused
-    from training.learning import STAGES, Stopwatch, learn
+    from training.learning import STAGES, Stopwatch, learn_from
     from training.registry import check as check_registry
     from training.result_folder import replacing, told_if_kept
 
     size = bytes_of(memory, "--memory", LEAST_MEMORY)
-    with told_if_kept(output), terminal.stages(len(STAGES)) as stage:
+    with told_if_kept(output), ExitStack() as ended:
         settings = inputs.settings(config, horizon_days)
         check_folder(output)
-        clock = Stopwatch(stage)
-        clock("read")
-        crm = inputs.crm(
-            leads,
-            events,
-            outcomes,
-            settings,
-            until=until,
-            timezone=timezone,
-            changes=changes,
-            reject_file=reject_file,
-            max_rejected_share=max_rejected_share,
-            now_us=now_us(),
+        read = ended.enter_context(
+            inputs.history(
+                leads,
+                events,
+                outcomes,
+                settings,
+                until=until,
+                timezone=timezone,
+                changes=changes,
+                reject_file=reject_file,
+                max_rejected_share=max_rejected_share,
+                now_us=now_us(),
+                output=output,
+                memory=size,
+                progress=terminal.rows_done,
+            )
         )
+        clock = Stopwatch(ended.enter_context(terminal.stages(len(STAGES))))
+        clock("read")
+        taken = read()
         if register is not None:
             check_registry(register, uri=registry)
         try:
-            learned = learn(
-                crm,
+            learned = learn_from(
+                taken,
                 settings,
                 seed=seed,
                 allow_weak=allow_weak,
                 threads=os.cpu_count() or 1,
-                memory=size,
                 clock=clock,
             )
         except GateRefused as refused:
@@ -119,7 +125,7 @@ def train(
             report.write(learned.report, staged)
             if register is not None:
                 learned.judged_leads.save(staged)
-    say_until(until, crm.until_us, undated=settings.split.undated)
+    say_until(until, taken.crm.until_us, undated=settings.split.undated)
     terminal.findings(learned.findings)
     report.show(learned.report)
     terminal.say(
