@@ -134,7 +134,7 @@ def _close(
     row = {**key, "outcome": outcome, "received_us": call.now_us}
     row["recorded_us"] = max(call.now_us, closed_us)
     new = insert(connection, outcomes).values(row).on_conflict_do_nothing()
-    if not connection.execute(new).rowcount:
+    if connection.execute(new.returning(outcomes.c.lead_id)).one_or_none() is None:
         there = sa.select(outcomes.c.outcome).filter_by(**key)
         if connection.execute(there).scalar_one() != outcome:
             raise Contradiction
