@@ -103,7 +103,7 @@ class Sender:
 
     def _addresses(self, host: str, port: int) -> list[Address]:
         entries = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        found = [(family, address) for family, _, _, _, address in entries]
+        found: list[Address] = [(family, address) for family, _, _, _, address in entries]
         if not self.private and not all(is_public(str(address[0])) for _, address in found):
             raise UrlRefused("its name leads to an address that is not public")
         return found
@@ -178,29 +178,34 @@ def _connected(addresses: Sequence[Address], until: float) -> socket.socket:
     raise fault
 
 
-class _Timed(io.RawIOBase):
+@dataclass(frozen=True)
+class _Timed:
     """A socket whose use ends at a moment, however slowly the other side goes."""
 
-    def __init__(self, stream: socket.socket, until: float) -> None:
-        self._stream, self._until = stream, until
+    stream: socket.socket
+    until: float
 
     def sendall(self, data: bytes) -> None:
-        self._stream.settimeout(_left(self._until))
-        self._stream.sendall(data)
+        self.stream.settimeout(_left(self.until))
+        self.stream.sendall(data)
 
     def makefile(self, _mode: str) -> io.BufferedReader:
-        return io.BufferedReader(self)
+        return io.BufferedReader(_Reading(self))
+
+    def close(self) -> None:
+        self.stream.close()
+
+
+class _Reading(io.RawIOBase):
+    def __init__(self, timed: _Timed) -> None:
+        self._timed = timed
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
-        self._stream.settimeout(_left(self._until))
-        return self._stream.recv_into(buffer)
-
-    def close(self) -> None:
-        self._stream.close()
-        super().close()
+        self._timed.stream.settimeout(_left(self._timed.until))
+        return self._timed.stream.recv_into(buffer)
 
 
 def _left(until: float) -> float:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from features.moments import iso
+from serving.store.dialect import insert
 from serving.store.tables import deliveries, endpoints, messages
 
 MessageType = Literal["lead.handoff", "lead.handoff.updated", "lead.outcome", "lead.erased"]
@@ -189,18 +189,40 @@ def resume(connection: sa.Connection, endpoint_id: str, now_us: int) -> None:
     connection.execute(deliveries.update().where(waited).values(_anew(now_us)))
 
 
+def page(connection: sa.Connection, before: int | None, limit: int) -> list[sa.Row[Any]]:
+    """Return messages, the newest first: at most `limit`, those before a `seq`."""
+    query = sa.select(messages).order_by(messages.c.seq.desc()).limit(limit)
+    if before is not None:
+        query = query.where(messages.c.seq < before)
+    return [*connection.execute(query).all()]
+
+
+def deliveries_of(
+    connection: sa.Connection, message_ids: Sequence[str]
+) -> dict[str, list[sa.Row[Any]]]:
+    """Return the deliveries of messages, by message."""
+    found: dict[str, list[sa.Row[Any]]] = {message_id: [] for message_id in message_ids}
+    query = sa.select(deliveries).where(deliveries.c.message_id.in_(message_ids))
+    for row in connection.execute(query.order_by(deliveries.c.endpoint_id)):
+        found[row.message_id].append(row)
+    return found
+
+
+def type_of(connection: sa.Connection, message_id: str) -> str | None:
+    """Return the type of a message; None where there is none of this id."""
+    query = sa.select(messages.c.type).where(messages.c.message_id == message_id)
+    return connection.execute(query).scalar()
+
+
 def replay(
     connection: sa.Connection, message_id: str, endpoint_ids: Sequence[str], now_us: int
 ) -> None:
     """Send a message again to endpoints, with its id and payload."""
-    insert = postgresql if connection.dialect.name == "postgresql" else sqlite
     for endpoint_id in endpoint_ids:
         row = {"message_id": message_id, "endpoint_id": endpoint_id, **_anew(now_us)}
-        connection.execute(
-            insert.insert(deliveries)
-            .values(row)
-            .on_conflict_do_update(index_elements=["message_id", "endpoint_id"], set_=_anew(now_us))
-        )
+        made = insert(connection, deliveries).values(row)
+        same = ["message_id", "endpoint_id"]
+        connection.execute(made.on_conflict_do_update(index_elements=same, set_=_anew(now_us)))
 
 
 def wanting(connection: sa.Connection, type: str) -> list[str]:
