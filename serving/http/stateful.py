@@ -4,6 +4,8 @@ from fastapi import FastAPI
 from pydantic import BaseModel
 
 from serving.chores import Chore
+from serving.http.audit_routes import add_audit_routes
+from serving.http.gate import NOTED_EVERY_SECONDS
 from serving.http.lead_routes import add_lead_routes
 from serving.http.state import State
 from serving.store.rescoring import Rescoring
@@ -18,9 +20,13 @@ BODIES: tuple[type[BaseModel], ...] = ()
 def add_routes(app: FastAPI, state: State) -> None:
     """Add the routes."""
     add_lead_routes(app, state)
+    add_audit_routes(app, state)
 
 
 def chores(state: State) -> list[Chore]:
     """Return what is done beside answering."""
     rescoring = Rescoring(state.database, state.slot, state.policy)
-    return [Chore("rescore", RESCORE_SECONDS, lambda: rescoring.run(state.now_us()))]
+    return [
+        Chore("rescore", RESCORE_SECONDS, lambda: rescoring.run(state.now_us())),
+        Chore("keys", NOTED_EVERY_SECONDS, state.gate.tend),
+    ]
