@@ -104,15 +104,15 @@ def test_what_sales_did_ends_the_snapshots_and_merged_leads_are_one(database_url
             {"lead_id": "L-2", **merged},
             {"lead_id": "L-3", "suppress": '["objected"]', "merged_into": None, "merged_us": None},
         ]
-        connection.execute(tables.leads.insert(), [lead | row for row in rows])
+        connection.execute(tables.leads.insert(), [{**lead, **row} for row in rows])
         rows = [
             {"event_id": f"{lead_id}", "lead_id": lead_id, "occurred_us": at * DAY_US}
             for lead_id, at in (("L-1", 2), ("L-2", 3), ("L-3", 4))
         ]
-        connection.execute(tables.events.insert(), [event | row for row in rows])
+        connection.execute(tables.events.insert(), [{**event, **row} for row in rows])
         actions = ("accept", "contact", "closing", "reject")
         rows = [{"version": n, "action": each, "received_us": 1} for n, each in enumerate(actions)]
-        connection.execute(tables.steps.insert(), [step | row for row in rows])
+        connection.execute(tables.steps.insert(), [{**step, **row} for row in rows])
     with database.reading() as connection:
         query = "SELECT lead_id, event_type FROM training_events ORDER BY occurred_at, event_type"
         seen = [tuple(row) for row in connection.execute(sa.text(query))]

@@ -8,6 +8,8 @@ from pydantic import BaseModel
 from serving.chores import Chore
 from serving.courier import Courier
 from serving.http import handoff_schemas, webhook_routes
+from serving.http.audit_routes import add_audit_routes
+from serving.http.gate import NOTED_EVERY_SECONDS
 from serving.http.handoff_routes import add_handoff_routes
 from serving.http.lead_routes import add_lead_routes
 from serving.http.state import State
@@ -33,6 +35,7 @@ def add_routes(app: FastAPI, state: State) -> None:
     """Add the routes."""
     add_lead_routes(app, state)
     add_handoff_routes(app, state)
+    add_audit_routes(app, state)
     webhook_routes.add_webhook_routes(app, state)
     webhook_routes.add_message_routes(app, state)
 
@@ -47,4 +50,5 @@ def chores(state: State) -> list[Chore]:
         Chore("rescore", RESCORE_SECONDS, lambda: rescoring.run(state.now_us())),
         Chore("overdue", OVERDUE_SECONDS, lambda: overdue.run(state.now_us())),
         Chore("deliver", DELIVER_SECONDS, courier.begin),
+        Chore("keys", NOTED_EVERY_SECONDS, state.gate.tend),
     ]
