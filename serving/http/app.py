@@ -122,7 +122,11 @@ def _document(app: FastAPI, bodies: Iterable[type[BaseModel]]) -> dict[str, Any]
     """Return the OpenAPI document, with the models that routes read and answer as bytes."""
     if app.openapi_schema is None:
         schema = get_openapi(
-            title=app.title, version=app.version, description=app.description, routes=app.routes
+            title=app.title,
+            version=app.version,
+            description=app.description,
+            routes=app.routes,
+            webhooks=app.webhooks.routes,
         )
         found = documented.schemas(bodies)
         schema.setdefault("components", {}).setdefault("schemas", {}).update(found)

@@ -70,6 +70,8 @@ class Problem(Exception):
         For a person; holds nothing of the request but names of fields.
     faults : sequence of Fault
     headers : mapping, optional
+    more : mapping, optional
+        Further members, which `ProblemOut` documents.
     """
 
     def __init__(
@@ -78,12 +80,15 @@ class Problem(Exception):
         detail: str,
         faults: Sequence[Fault],
         headers: Mapping[str, str] | None = None,
+        *,
+        more: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(detail)
         self.status = status
         self.detail = detail
         self.faults = tuple(faults)
         self.headers = dict(headers or {})
+        self.more = dict(more or {})
 
     def response(self) -> Response:
         """Return the answer to send."""
@@ -93,6 +98,7 @@ class Problem(Exception):
             "status": self.status,
             "detail": self.detail,
             "errors": [asdict(fault) for fault in self.faults],
+            **self.more,
         }
         return Response(
             json.dumps(content, ensure_ascii=False).encode(),

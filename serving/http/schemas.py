@@ -247,3 +247,6 @@ class ProblemOut(BaseModel):
     status: int
     detail: str
     errors: list[ProblemError]
+    allowed: list[str] | None = Field(
+        default=None, description="Of a hand-off: what is allowed in the state that it is in."
+    )
