@@ -11,7 +11,9 @@ from serving.http import handoff_schemas, webhook_routes
 from serving.http.audit_routes import add_audit_routes
 from serving.http.gate import NOTED_EVERY_SECONDS
 from serving.http.handoff_routes import add_handoff_routes
+from serving.http.intake_routes import INTAKE_BODIES, add_intake_routes
 from serving.http.lead_routes import add_lead_routes
+from serving.http.segment_routes import SEGMENT_BODIES, add_segment_routes
 from serving.http.state import State
 from serving.store.overdue import Overdue
 from serving.store.rescoring import Rescoring
@@ -27,12 +29,16 @@ BODIES: tuple[type[BaseModel], ...] = (
     handoff_schemas.StepIn,
     *dict.fromkeys(handoff_schemas.BODIES.values()),
     *webhook_routes.BODIES,
+    *INTAKE_BODIES,
+    *SEGMENT_BODIES,
 )
 """What its routes read."""
 
 
 def add_routes(app: FastAPI, state: State) -> None:
     """Add the routes."""
+    add_intake_routes(app, state)
+    add_segment_routes(app, state)
     add_lead_routes(app, state)
     add_handoff_routes(app, state)
     add_audit_routes(app, state)
