@@ -94,7 +94,8 @@ def test_lists_are_filtered_and_paged_newest_first(service):
         service.now_us += MINUTE_US
         decide(service, f"L-{number}", inquired=number == 4)
     send(service, "accept", 1)
-    listed, cursor = [], None
+    listed: list[str] = []
+    cursor = None
     while cursor is not None or not listed:
         query = {"limit": 2} | ({} if cursor is None else {"cursor": cursor})
         page = service.get("/v1/handoffs", params=query).json()
@@ -149,7 +150,7 @@ def test_a_hand_off_is_followed_from_its_proposal_to_the_win(service):
     ]
     assert outcomes(service) == [("L-1", "won")]
     kept = service.rows(sa.select(tables.outcomes))[0]
-    assert (kept.closed_us, kept.recorded_us) == (service.now_us, service.now_us)
+    assert (kept.closed_us, kept.received_us) == (service.now_us, service.now_us)
     view = "SELECT event_type FROM training_events ORDER BY occurred_at"
     assert [row[0] for row in service.rows(sa.text(view))] == [
         "handoff_accepted",
@@ -351,6 +352,18 @@ def test_a_hand_off_that_ends_says_when_the_lead_comes_back(service, action, bod
     days, on = again
     moment = None if days is None else iso(AS_OF_US + days * DAY_US)
     assert (found["why"], found["again_at"], found["again_on"]) == (why, moment, on)
+
+
+def test_a_date_lets_a_lead_come_back_that_was_won(service):
+    walk(service, "accept")
+    send(service, "won", 2, **UNTIL)
+    decide(service, "L-1")
+    assert newest(service)["status"] == "won"
+    service.now_us = AS_OF_US + 30 * DAY_US
+    decide(service, "L-1")
+    assert newest(service)["status"] == "proposed"
+    decide(service, "L-1")
+    assert newest(service)["status"] == "proposed"
 
 
 def test_a_rejected_lead_comes_back_with_new_engagement(service):

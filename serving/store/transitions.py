@@ -132,7 +132,6 @@ def _close(
     """Write an outcome, where it was not sent already."""
     key = {"lead_id": lead_id, "closed_us": closed_us}
     row = {**key, "outcome": outcome, "received_us": call.now_us}
-    row["recorded_us"] = max(call.now_us, closed_us)
     new = insert(connection, outcomes).values(row).on_conflict_do_nothing()
     if connection.execute(new.returning(outcomes.c.lead_id)).one_or_none() is None:
         there = sa.select(outcomes.c.outcome).filter_by(**key)
