@@ -39,6 +39,7 @@ DETAILS: dict[str, tuple[str, str]] = {
     "less_than_equal": ("out_of_range", "must be at most {le:g}"),
     "string_too_short": ("too_short", "must have at least {min_length} character"),
     "string_too_long": ("too_long", "must have at most {max_length} characters"),
+    "string_pattern_mismatch": ("not_allowed_text", "must match the pattern {pattern}"),
     "too_short": ("too_few", "must have at least {min_length} item"),
     "too_long": ("too_many", "must have at most {max_length} items"),
     "not_a_time": ("not_a_time", "must be an RFC 3339 time such as 2026-08-01T09:00:00+09:00"),
