@@ -125,7 +125,7 @@ def test_a_bad_filter_is_a_problem(service, query):
     assert answer.headers["content-type"] == "application/problem+json"
 
 
-@pytest.mark.parametrize("handoff_id", ["nobody", "ho_" + "0" * 24, "%00", "'; DROP TABLE leads"])
+@pytest.mark.parametrize("handoff_id", ["nobody", "ho_" + "0" * 24, "'; DROP TABLE leads"])
 def test_an_unknown_hand_off_is_a_404(service, handoff_id):
     assert service.get(f"/v1/handoffs/{handoff_id}").status_code == 404
     answer = send(service, "accept", 1, handoff_id=handoff_id)
