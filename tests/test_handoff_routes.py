@@ -1,4 +1,6 @@
+import json
 import threading
+from dataclasses import replace
 from typing import get_args
 
 import pytest
@@ -7,11 +9,13 @@ import sqlalchemy as sa
 from features.history import DAY_US
 from features.moments import iso
 from serving.http.handoff_schemas import BODIES, Kind, Status
+from serving.http.webhook_schemas import HandoffMessage, HandoffUpdatedMessage
+from serving.served_model import ServedModel
 from serving.store import handoffs as proposals
 from serving.store import life, tables
 from tests.sales import add_event, add_lead, decide, handoffs, steps
 from tests.scorers import AS_OF_US
-from tests.states import crm, put
+from tests.states import crm, put, served_model
 
 MINUTE_US = 60_000_000
 REASON = {"reason": "because"}
@@ -437,3 +441,47 @@ def test_a_lead_is_where_its_hand_off_is(service):
     walk(service, "accept", "visit")
     found = service.get("/v1/leads/L-1").json()
     assert (found["state"], found["handoff"]["version"]) == ("visit", 3)
+
+
+def messages(service):
+    rows = service.rows(sa.select(tables.messages).order_by(tables.messages.c.seq))
+    return [(row.type, json.loads(row.payload)["data"]) for row in rows]
+
+
+def test_what_happens_is_told_as_it_is_shown(service):
+    proposed = newest(service)
+    accepted = walk(service, "accept")
+    lost = walk(service, "lost")
+    closed_at = iso(service.now_us)
+    outcome = {"lead_id": "L-1", "closed_at": closed_at, "outcome": "lost"}
+    assert messages(service) == [
+        ("lead.handoff", proposed),
+        ("lead.handoff.updated", accepted),
+        ("lead.handoff.updated", lost),
+        ("lead.outcome", outcome | {"amount": None, "recorded_at": None}),
+    ]
+    for type_, data in messages(service)[:3]:
+        message = HandoffMessage if type_ == "lead.handoff" else HandoffUpdatedMessage
+        whole = {"type": type_, "timestamp": closed_at, "data": data}
+        assert message.model_validate_json(json.dumps(whole)).data.handoff_id == data["handoff_id"]
+
+
+def test_what_is_refused_or_sent_again_is_not_told(service):
+    send(service, "accept", 1)
+    before = messages(service)
+    send(service, "accept", 1)
+    send(service, "accept", 2)
+    send(service, "won", 1)
+    assert messages(service) == before
+
+
+def test_of_one_that_waits_nobody_is_told(service):
+    scorer = served_model().scorer
+    rule = replace(scorer.rule, kind="capacity", stated=True, capacity_per_week=1)
+    service.slot.model = ServedModel.of(replace(scorer, rule=rule))
+    add_lead(service, "L-2")
+    decide(service, "L-2")
+    assert newest(service)["status"] == "waiting"
+    assert newest(service)["allowed"] == ["override"]
+    walk(service, "override")
+    assert [data["lead_id"] for _, data in messages(service)] == ["L-1"]

@@ -1,11 +1,12 @@
 """Leads that are closed, as an outcome says that was sent by itself."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
 
-from serving.store import life, reentry
+from features.moments import iso
+from serving.store import life, outbox, reentry
 from serving.store.reentry import WON
 from serving.store.steps import Deed
 from serving.store.tables import leads, outcomes, steps
@@ -54,6 +55,16 @@ def bars(
         if outcome.closed_us <= ended_us:
             return False
     return _is_over(connection, lead_id, outcome)
+
+
+def tell(connection: sa.Connection, outcome: Mapping[str, Any], now_us: int) -> None:
+    """Tell others of an outcome that was accepted: a row of the table `outcomes`."""
+    recorded_us, closed_us = outcome.get("recorded_us"), outcome["closed_us"]
+    said = {"closed_at": iso(closed_us), "outcome": outcome["outcome"]}
+    said["amount"] = outcome.get("amount")
+    said["recorded_at"] = None if recorded_us is None else iso(recorded_us)
+    lead_id = outcome["lead_id"]
+    outbox.put(connection, "lead.outcome", lead_id, {"lead_id": lead_id, **said}, now_us)
 
 
 def _is_over(connection: sa.Connection, lead_id: str, outcome: sa.Row[Any]) -> bool:
