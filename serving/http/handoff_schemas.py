@@ -24,6 +24,7 @@ Status = Literal[
     "overridden",
 ]
 Kind = Literal["flagged", "inbound"]
+Again = Literal["engagement", "repair", "never"]
 Reason = Annotated[Text, Field(min_length=1, max_length=2_000, description="For people.")]
 Until = Field(
     description="When the lead may be handed off again, where this ends the hand-off; after `at`."
@@ -91,7 +92,7 @@ class HandoffOut(BaseModel):
     reason: str | None
     closing_attempts: list[datetime]
     again_at: datetime | None = Field(description="Not handed off again before.")
-    again_on: Literal["engagement", "repair", "never"] | None = Field(
+    again_on: Again | None = Field(
         description="What must come first: the lead does something, its record is changed."
     )
     allowed: list[str] = Field(description="The actions that are allowed now.")

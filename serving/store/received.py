@@ -74,13 +74,19 @@ def locked(connection: sa.Connection, lead_ids: Iterable[str]) -> list[sa.Row[An
     decided (`was`), the last event it knew (`was_seq`) and the digest of its model (`was_model`);
     null where there is none.
     """
-    wanted = sorted({*lead_ids})
-    rows = connection.execute(_LOCKED, {"lead_ids": wanted}).all()
+    rows = _locked(connection, sorted({*lead_ids}))
     into = {row.merged_into for row in rows if row.merged_into is not None}
     if into:
         wanted = sorted({row.lead_id for row in rows if row.merged_into is None} | into)
-        rows = connection.execute(_LOCKED, {"lead_ids": wanted}).all()
+        rows = _locked(connection, wanted)
     return [*rows]
+
+
+def _locked(connection: sa.Connection, lead_ids: Sequence[str]) -> Sequence[sa.Row[Any]]:
+    """Lock rows, then read them: who waited for a lock sees the row anew, but not what it joins."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(_LOCK, {"lead_ids": lead_ids})
+    return connection.execute(_LOCKED, {"lead_ids": lead_ids}).all()
 
 
 _IDS: sa.BindParameter[Any] = sa.bindparam("lead_ids", expanding=True)
@@ -94,7 +100,12 @@ _LOCKED = (
     .outerjoin(decisions, decisions.c.decision_id == leads.c.decision_id)
     .where(leads.c.lead_id.in_(_IDS))
     .order_by(leads.c.lead_id)
-    .with_for_update(of=leads)
+)
+_LOCK = (
+    sa.select(leads.c.lead_id)
+    .where(leads.c.lead_id.in_(_IDS))
+    .order_by(leads.c.lead_id)
+    .with_for_update()
 )
 _MERGED = sa.select(leads.c.lead_id, leads.c.merged_into, leads.c.merged_us).where(
     leads.c.merged_into.in_(_IDS)

@@ -16,8 +16,9 @@ REJECTIONS = ("procedural", "clerical", "definitional")
 RECYCLE_DAYS = {"no response": 90, "timing": 180}
 """How long a recycled lead rests, by how the reason begins; else `USUAL_DAYS`."""
 USUAL_DAYS = 90
-TOO_LATE, COOLED, SUPPRESSED = "sla", "cooled", "suppressed"
-"""Why hand-offs expire."""
+TOO_LATE, COOLED, SUPPRESSED, MERGED = "sla", "cooled", "suppressed", "merged"
+WON, LOST = "won", "lost"
+"""Why hand-offs expire; the last two as an outcome says that was sent by itself."""
 
 CONDITIONS = {
     "rejected": ENGAGEMENT,
@@ -29,6 +30,7 @@ CONDITIONS = {
 BY_WHY: dict[tuple[str, str | None], str | None] = {
     ("rejected", "clerical"): REPAIR,
     ("expired", SUPPRESSED): None,
+    ("expired", WON): NEVER,
 }
 
 
@@ -84,20 +86,27 @@ def condition(
 
 
 def met(connection: sa.Connection, lead_id: str, handoff: sa.Row[Any], now_us: int) -> bool:
-    """Tell whether a lead may come back after its last hand-off, which has ended.
-
-    Engagement is what the lead itself did: verified events that are none of the sales process.
-    """
+    """Tell whether a lead may come back after its last hand-off, which has ended."""
     if handoff.again_us is not None and now_us < handoff.again_us:
         return False
     if handoff.again_on == ENGAGEMENT:
-        did = events.c.verified & events.c.event_type.not_in(SALES_TYPES)
-        later = did & (events.c.seq > handoff.again_after)
-        return _exists(connection, _own(connection, lead_id, events) & later)
+        return engaged(connection, lead_id, after_seq=handoff.again_after)
     if handoff.again_on == REPAIR:
         later = changes.c.change_id > handoff.again_after
         return _exists(connection, _own(connection, lead_id, changes) & later)
     return handoff.again_on != NEVER
+
+
+def engaged(
+    connection: sa.Connection, lead_id: str, *, after_seq: int = 0, since_us: int = 0
+) -> bool:
+    """Tell whether the lead itself did something, received after an event and after a moment.
+
+    That is what is verified, and none of the sales process.
+    """
+    did = events.c.verified & events.c.event_type.not_in(SALES_TYPES)
+    later = (events.c.seq > after_seq) & (events.c.occurred_us > since_us)
+    return _exists(connection, _own(connection, lead_id, events) & did & later)
 
 
 def _last(connection: sa.Connection, lead_id: str, on: str | None) -> int | None:
