@@ -2,6 +2,7 @@
 
 import ipaddress
 import socket
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, ValidationError
@@ -27,6 +28,9 @@ class Settings(BaseSettings):
     log_level : str
     database_url : str or None
         With it the service keeps a history: ``sqlite:///leadqual.db`` or ``postgresql://…``.
+    tombstones_file : Path or None
+        Where erasures are noted, beside the database and not in its backups: at its start the
+        service erases again what a restored backup knows.
     policy : Policy
         As ``LEADQUAL_POLICY__SLA_HOURS=8`` in the environment.
 
@@ -47,6 +51,7 @@ class Settings(BaseSettings):
     stop_within_seconds: int = Field(default=10, ge=1, le=15)
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     database_url: str | None = None
+    tombstones_file: Path | None = None
     policy: Policy = Field(default_factory=Policy)
 
 

@@ -4,6 +4,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
@@ -39,6 +40,7 @@ def create_app(
     load: Callable[[], LeadScorer] | None = None,
     database: Database | None = None,
     policy: Policy | None = None,
+    tombstones_file: Path | None = None,
 ) -> FastAPI:
     """Compose the application: the stateless one, or with a database the whole service.
 
@@ -56,6 +58,8 @@ def create_app(
     database : Database, optional
         With it every route under ``/v1`` asks for a key.
     policy : Policy, optional
+    tombstones_file : Path, optional
+        Where erasures are noted for after a restore.
     """
     meters = Meters()
     gate = None if database is None else Gate(database, now_us)
@@ -73,7 +77,7 @@ def create_app(
     routes.add_score_routes(app, slot, meters, now_us, threads=threads, gate=gate)
     routes.add_health_routes(app, slot, meters)
     if database is not None and gate is not None:
-        state = State(database, gate, slot, meters, now_us, policy or Policy())
+        state = State(database, gate, slot, meters, now_us, policy or Policy(), tombstones_file)
         chores += stateful.chores(state)
         bodies += stateful.BODIES
         stateful.add_routes(app, state)

@@ -8,14 +8,16 @@ from pydantic import BaseModel
 from serving.chores import Chore
 from serving.courier import Courier
 from serving.http import webhook_routes
+from serving.http.erasure_routes import add_erasure_routes
 from serving.http.lead_routes import add_lead_routes
 from serving.http.state import State
 from serving.store.rescoring import Rescoring
+from serving.store.retention import Retention
 from serving.webhooks import Sender
 
 RESCORE_SECONDS = 15.0
 """Between looking whether all open leads are to be scored again."""
-DELIVER_SECONDS = 1.0
+DELIVER_SECONDS, RETAIN_SECONDS = 1.0, 3_600.0
 
 BODIES: tuple[type[BaseModel], ...] = (*webhook_routes.BODIES,)
 """What its routes read."""
@@ -24,6 +26,7 @@ BODIES: tuple[type[BaseModel], ...] = (*webhook_routes.BODIES,)
 def add_routes(app: FastAPI, state: State) -> None:
     """Add the routes."""
     add_lead_routes(app, state)
+    add_erasure_routes(app, state)
     webhook_routes.add_webhook_routes(app, state)
     webhook_routes.add_message_routes(app, state)
 
@@ -33,7 +36,9 @@ def chores(state: State) -> list[Chore]:
     rescoring = Rescoring(state.database, state.slot, state.policy)
     sender = Sender(private=state.policy.private_webhooks)
     courier = Courier(state.database, sender, state.now_us, random.random)
+    retention = Retention(state.database, state.policy)
     return [
         Chore("rescore", RESCORE_SECONDS, lambda: rescoring.run(state.now_us())),
         Chore("deliver", DELIVER_SECONDS, courier.begin),
+        Chore("retain", RETAIN_SECONDS, lambda: retention.run(state.now_us())),
     ]
