@@ -55,6 +55,9 @@ class Settings(BaseSettings):
     rate_limit_per_second : int
         Requests that one key may send to one process, on average over ten seconds; 0 for any
         number.
+    tombstones_file : Path or None
+        Where erasures are noted, beside the database and not in its backups: at its start the
+        service erases again what a restored backup knows.
     policy : Policy
 
     Examples
@@ -81,6 +84,7 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     database_url: str | None = None
     rate_limit_per_second: int = Field(default=200, ge=0, le=1_000_000)
+    tombstones_file: Path | None = None
     policy: Policy = Field(default_factory=Policy)
 
     @classmethod

@@ -253,6 +253,7 @@ idempotency = sa.Table(
     sa.Column("body", sa.LargeBinary, nullable=False),
     sa.Column("lead_ids", sa.Text, nullable=False),
     _us("created_us"),
+    sa.Index("ix_idempotency_created_us", "created_us"),
 )
 """Answers to be given again; `lead_ids` is a JSON list, by which an erasure finds them."""
 

@@ -160,6 +160,7 @@ def upgrade() -> None:
         sa.Column("created_us", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("client", "key", name=op.f("pk_idempotency")),
     )
+    op.create_index("ix_idempotency_created_us", "idempotency", ["created_us"], unique=False)
     op.create_table(
         "jobs",
         sa.Column("name", sa.String(length=64), nullable=False),
@@ -271,6 +272,7 @@ def downgrade() -> None:
     op.drop_index(op.f("ix_keys_client"), table_name="keys")
     op.drop_table("keys")
     op.drop_table("jobs")
+    op.drop_index("ix_idempotency_created_us", table_name="idempotency")
     op.drop_table("idempotency")
     op.drop_index("ix_handoffs_proposed_us", table_name="handoffs")
     op.drop_index("ix_handoffs_status_seq", table_name="handoffs")
