@@ -1,7 +1,9 @@
 """The service's settings, and the only reader of the environment; the model has its own."""
 
 import ipaddress
+import os
 import socket
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, ValidationError
@@ -25,6 +27,10 @@ class Settings(BaseSettings):
     stop_within_seconds : int
         How long requests in flight may take after SIGTERM.
     log_level : str
+    model_poll_seconds : float
+        How often the registry is asked what ``models:/NAME@ALIAS`` means; a fifth more or less.
+    model_cache : path
+        Keeps models from the registry, for a start without it.
     database_url : str or None
         With it the service keeps a history: ``sqlite:///leadqual.db`` or ``postgresql://…``.
     policy : Policy
@@ -46,8 +52,14 @@ class Settings(BaseSettings):
     threads: int = Field(default=2, ge=1, le=64)
     stop_within_seconds: int = Field(default=10, ge=1, le=15)
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    model_poll_seconds: float = Field(default=30.0, ge=1, le=86_400)
+    model_cache: Path = Field(default_factory=lambda: _user_cache() / "leadqual")
     database_url: str | None = None
     policy: Policy = Field(default_factory=Policy)
+
+
+def _user_cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
 
 
 def read(**options: Any) -> Settings:

@@ -42,6 +42,7 @@ class Gate:
         if client is None:
             detail = "send a key that lives: Authorization: Bearer lk_…"
             raise problems.of(401, "unauthorized", detail, CHALLENGE)
+        request.scope["key_id"] = client.key_id
         if scope not in client.scopes:
             raise _lacks(scope)
         return client
