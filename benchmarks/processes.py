@@ -89,13 +89,17 @@ def trained(folder: Path) -> tuple[Path, Path]:
 
 @contextmanager
 def served(
-    command: Sequence[str], ready: str, environment: Mapping[str, str] | None = None
+    command: Sequence[str],
+    ready: str,
+    environment: Mapping[str, str] | None = None,
+    *,
+    port: int = 0,
 ) -> Iterator[Server]:
     """Run a server, told ``--port=…``, until it is asked no more.
 
     It is ready when `ready` is answered, and is ended with all that it started.
     """
-    with socket.create_server((HOST, 0)) as free:
+    with socket.create_server((HOST, port)) as free:
         port = free.getsockname()[1]
     process = subprocess.Popen(
         [*command, f"--port={port}"],

@@ -124,7 +124,7 @@ class Share:
         self, names: Sequence[str], categories: Sequence[str]
     ) -> tuple[pa.Table, tuple[Example, ...]]:
         """Read columns; `categories` were read as a dictionary when they were split."""
-        return _joined(self._tables(names)), self.ragged
+        return stack(self._tables(names)), self.ragged
 
     def batches(
         self, names: Sequence[str], categories: Sequence[str]
@@ -404,10 +404,10 @@ class _Rows:
             self.ragged.extend(torn)
             waiting.append(table)
             if read - row >= ROWS_AT_ONCE:
-                yield row, _joined(waiting)
+                yield row, stack(waiting)
                 row, waiting = read, []
         if waiting:
-            yield row, _joined(waiting)
+            yield row, stack(waiting)
         elif not read:
             yield 0, self._origin.read(self._names, self._categories).columns
 
@@ -475,8 +475,8 @@ def _empty(kind: pa.DataType) -> pa.ChunkedArray:
     return pa.chunked_array([], kind)
 
 
-def _joined(tables: Sequence[pa.Table]) -> pa.Table:
-    """Put tables one after the other; of a database's their types may differ."""
+def stack(tables: Sequence[pa.Table]) -> pa.Table:
+    """Put tables with the same columns one after the other; of a database their types differ."""
     names = tables[0].column_names
     kinds = [(name, _common(table[name].type for table in tables)) for name in names]
     return pa.concat_tables(table.cast(pa.schema(kinds)) for table in tables)

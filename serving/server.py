@@ -168,6 +168,7 @@ def _app(
         follower=follower,
         database=None if url is None else Database.open(url),
         policy=settings.policy,
+        rate_limit_per_second=settings.rate_limit_per_second,
     )
 
 

@@ -13,7 +13,7 @@ import pytest
 from serving import last_good
 from serving.chores import Chore, Chores
 from serving.follower import REFUSED_AGAIN_US, Follower, Source
-from serving.served_model import ModelSlot
+from serving.served_model import ModelSlot, ServedModel
 from tests.http_service import Service
 from tests.scorers import AS_OF_US, json_leads, small_scorer
 from tests.silent import silent_server
@@ -92,7 +92,7 @@ def service_of(follower):
 def test_a_moved_alias_swaps_the_model_and_answers_name_it(world, artifacts):
     follower = world.follower()
     service = service_of(follower)
-    told = []
+    told: list[ServedModel] = []
     follower.on_swap = told.append
     leads = json_leads(3, 20)
     answers = []
@@ -223,6 +223,7 @@ def test_without_the_registry_it_starts_with_what_served_last(world):
 def last_good_of(world, uri):
     """Let what served last count for another address of the registry."""
     kept = last_good.recall(world.source.cache, MODEL, world.source.uri)
+    assert kept
     last_good.note(world.source.cache, MODEL, uri, kept)
 
 
@@ -293,6 +294,7 @@ def test_a_note_that_is_no_note_counts_as_none(world):
 def test_a_password_that_changed_makes_no_other_registry(world):
     follower = world.follower()
     kept = last_good.recall(world.source.cache, MODEL, world.source.uri)
+    assert kept
     last_good.note(world.source.cache, MODEL, "postgresql://u:one@db/mlflow", kept)
     assert last_good.recall(world.source.cache, MODEL, "postgresql://u:two@db/mlflow") == kept
     assert last_good.recall(world.source.cache, MODEL, "postgresql://u:two@other/mlflow") is None
@@ -323,15 +325,10 @@ def test_an_application_follows_while_it_runs(world):
     assert served(follower) == "2"
 
 
-def test_pauses_of_a_chore_vary_by_its_jitter():
+def test_pauses_of_a_chore_vary_by_its_jitter(monkeypatch):
     waited = []
     chores = Chores([Chore("a", 10, lambda: None, jitter=0.2)], uniform=iter((0, 0.5, 1)).__next__)
-
-    def wait(seconds):
-        waited.append(seconds)
-        if len(waited) == 3:
-            chores._stopping.is_set = lambda: True
-
-    chores._stopping.wait = wait
+    monkeypatch.setattr(chores._stopping, "wait", waited.append)
+    monkeypatch.setattr(chores._stopping, "is_set", lambda: len(waited) == 3)
     chores._repeat(chores._chores[0])
     assert waited == [8.0, 10.0, 12.0]

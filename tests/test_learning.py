@@ -24,7 +24,7 @@ from tests.worlds import (
     simulated_world,
     until,
 )
-from training import choosing, shipping, study
+from training import choosing, sampling, shipping, study
 from training.config import AllowedLeak, Config, Leaks
 from training.labels import TooLittleHistory
 from training.learning import STAGES, Stopwatch, learn
@@ -318,7 +318,7 @@ def test_of_a_history_too_large_the_refit_learns_from_every_winner_and_the_repor
 
     monkeypatch.setattr(choosing.TrainingRows, "fit", spy)
     crm = simulated_world().crm
-    memory = 6_000 * study.BYTES_OF_SNAPSHOT
+    memory = 6_000 * sampling.BYTES_OF_SNAPSHOT
     learned = learn_quickly(simulated_world(), Config(), memory=memory, allow_weak=True)
     sample = learned.report["sample"]
     assert 0 < sample["share"] < 1 < sample["won_beside"]

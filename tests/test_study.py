@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 from features.history import DAY_US
 from tests.factories import AS_OF_US, TIME, at, event, make_events, make_leads
 from tests.worlds import PLAIN, World, make_outcomes, plain_world, simulated_world
+from training import sampling
 from training import study as under_test
 from training.config import Config, Events, Features, Label, SnapshotGrid
 from training.labels import TooLittleHistory
+from training.sampling import of_winners, sample
 from training.snapshots import AGES_DAYS, NEVER, Outcomes
 from training.study import learning_table, prepare
 
@@ -301,30 +303,42 @@ def test_of_more_snapshots_than_can_be_judged_some_leads_are_judged_wholly(monke
         np.testing.assert_array_equal(some.test, every.test & np.isin(study.snapshots.lead, kept))
 
 
+def test_of_a_sample_as_many_snapshots_are_judged_as_of_a_history_that_fits(monkeypatch):
+    crm, most = simulated_world().crm, 1_500
+    monkeypatch.setattr(under_test, "MOST_SNAPSHOTS_TO_JUDGE", most)
+    for memory in (None, 4_000 * sampling.BYTES_OF_SNAPSHOT):
+        study = prepare(crm, Config(), memory=memory)
+        judged = np.logical_or.reduce([cut.train | cut.test for cut in study.origins.cuts])
+        assert 0.7 < judged.sum() / most < 1.3
+
+
 def test_of_more_snapshots_than_can_be_fitted_some_leads_are_taken_wholly(monkeypatch):
     plain = plain_world()
     whole = prepare(plain.crm, PLAIN).snapshots
-    monkeypatch.setattr(under_test, "MOST_SNAPSHOTS_TO_FIT", len(whole) // 2)
+    monkeypatch.setattr(sampling, "MOST_SNAPSHOTS_TO_FIT", len(whole) // 2)
     study = prepare(plain.crm, PLAIN)
     some = study.snapshots
-    kept = np.unique(some.lead)
+    assert study.crm.source_rows is not None
+    kept = study.crm.source_rows[np.unique(some.lead)]
     assert 0.2 < study.rest.share < 0.6
     assert abs(len(kept) / 400 - study.rest.share) < 0.1
     np.testing.assert_array_equal(some.as_of_us, whole.as_of_us[np.isin(whole.lead, kept)])
 
 
 def test_where_there_is_room_winners_are_kept_and_the_others_count_for_what_they_stand_for():
-    study = prepare(simulated_world().crm, Config(), memory=6_000 * under_test.BYTES_OF_SNAPSHOT)
+    study = prepare(simulated_world().crm, Config(), memory=6_000 * sampling.BYTES_OF_SNAPSHOT)
     whole = prepare(simulated_world().crm, Config())
     rest, crm = study.rest, study.crm
+    assert rest.crm is not None
     assert rest.snapshots == len(whole.snapshots) > 6_000
     every = study.snapshots.followed_by(rest.won)
     assert abs(len(every) / 6_000 - 1) < 0.1
-    wins = crm.outcomes.lead[crm.outcomes.won]
-    won = np.isin(every.lead, wins)
-    assert not np.isin(study.snapshots.lead, rest.won.lead).any()
-    assert won.sum() == np.isin(whole.snapshots.lead, wins).sum()
-    counts = rest.counts(every, crm)
+    won = np.concatenate([of_winners(study.snapshots, crm), of_winners(rest.won, rest.crm)])
+    assert won[len(study.snapshots) :].all()
+    taken, beside = (set(each.table["lead_id"].to_pylist()) for each in (crm, rest.crm))
+    assert not taken & beside
+    assert won.sum() == of_winners(whole.snapshots, whole.crm).sum()
+    counts = rest.counts(won[: len(study.snapshots)])
     assert (counts[won] == 1).all()
     others = len(whole.snapshots) - won.sum()
     assert abs(counts[~won].sum() / others - 1) < 0.1
@@ -337,24 +351,24 @@ def test_where_there_is_room_winners_are_kept_and_the_others_count_for_what_they
 
 def test_winners_that_are_all_in_the_sample_still_make_the_others_count_for_more():
     crm = plain_world().crm
-    whole = prepare(crm, PLAIN)
+    total = len(prepare(crm, PLAIN).snapshots)
     one = replace(crm, outcomes=under_test_outcomes(crm, 1))
     counted = []
     for seed in range(8):
         ids = pa.array([f"{seed}-{row}" for row in range(len(crm.leads))])
         renamed = replace(one, table=crm.table.set_column(0, "lead_id", ids))
-        sample, rest = under_test._sample(whole.snapshots, renamed, len(whole.snapshots) // 3)
-        every = sample.followed_by(rest.won)
-        counted.append((len(rest.won), rest.counts(every, renamed).sum() / len(whole.snapshots)))
+        taken = sample(renamed, PLAIN, total // 3 * sampling.BYTES_OF_SNAPSHOT)
+        counts = taken.rest.counts(of_winners(taken.snapshots, taken.crm))
+        counted.append((len(taken.rest.won), counts.sum() / taken.rest.snapshots))
     assert {0} < {won for won, _ in counted}
     assert all(0.7 < share < 1.3 for _, share in counted)
 
 
 def test_of_many_winners_there_is_no_room_and_all_leads_are_drawn_alike():
     whole = prepare(plain_world().crm, PLAIN)
-    study = prepare(plain_world().crm, PLAIN, memory=300 * under_test.BYTES_OF_SNAPSHOT)
+    study = prepare(plain_world().crm, PLAIN, memory=300 * sampling.BYTES_OF_SNAPSHOT)
     assert len(study.rest.won) == 0
-    assert (study.rest.counts(study.snapshots, study.crm) == 1).all()
+    assert (study.rest.counts(of_winners(study.snapshots, study.crm)) == 1).all()
     assert whole.rest.share == 1
 
 

@@ -13,9 +13,10 @@ from training import evaluation, handoff
 from training.config import Config
 from training.crm import Crm
 from training.labels import TooLittleHistory
+from training.sampling import all_snapshots
 from training.scorer import RETRAIN, ArtifactError, LeadScorer
 from training.snapshots import Snapshots, headline, headline_age
-from training.study import HEADLINE_AGE_DAYS, all_snapshots
+from training.study import HEADLINE_AGE_DAYS
 
 BLOCK_ROWS = 100_000
 EXAMPLES = 10
@@ -72,7 +73,7 @@ def look_back(scorer: LeadScorer, crm: Crm, config: Config) -> Past:
     TooLittleHistory
         No lead was open at any moment.
     """
-    rows = all_snapshots(crm, config)[1]
+    rows = all_snapshots(crm, config)
     if not len(rows):
         raise TooLittleHistory(
             f"nothing to look back on: none of the {len(crm.leads)} leads was open at any age by "

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -11,12 +11,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from features.contract import Finding
-from features.history import Codes, Int64, from_arrow
+from features.history import NO_CHANNEL, Codes, History, Int64, from_arrow
 from features.matrix import Leads, leads_from_arrow
+from features.partitions import stack
 from features.readers import Tables
 from features.relations import NO_LEAD
 from features.timestamps import micros
-from training.snapshots import Outcomes
+from training.overview import Overview, UInt64, fingerprints, hashes
+from training.snapshots import Outcomes, stacked
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,10 @@ class Crm:
         The moment of the export: nothing is in here that was not known then.
     findings : tuple of Finding
         What the readers found.
+    origin : Overview or None
+        Of the history that these leads are a part of; None: they are all there is.
+    source_rows : int64 [leads] or None
+        The row of the source that each lead is; None: that of `table`, as it was read.
     """
 
     table: pa.Table
@@ -40,6 +46,45 @@ class Crm:
     outcomes: Outcomes
     until_us: int
     findings: tuple[Finding, ...] = ()
+    origin: Overview | None = None
+    source_rows: Int64 | None = None
+
+    @cached_property
+    def overview(self) -> Overview:
+        """What is known of all leads, those that are left out here among them."""
+        if self.origin is not None:
+            return self.origin
+        history = self.leads.history
+        return Overview(
+            self.table["lead_id"],
+            self.leads.created_us,
+            self.outcomes,
+            len(history.occurred_us),
+            fingerprints(history),
+        )
+
+    @cached_property
+    def hashes(self) -> UInt64:
+        """A number per lead, by its id, uint64 [leads]."""
+        return hashes(self.table["lead_id"])
+
+    def rows(self, kept: npt.NDArray[np.bool_]) -> "Crm":
+        """Return the leads of a mask and what belongs to them; the overview stays."""
+        if kept.all():
+            return self
+        at = np.flatnonzero(kept)
+        row = np.append(np.where(kept, np.cumsum(kept) - 1, NO_LEAD), NO_LEAD)
+        changes = {n: t.of_leads(row, self.until_us) for n, t in self.leads.changes.items()}
+        table = self.table.filter(pa.array(kept))
+        return Crm(
+            table,
+            leads_from_arrow(table, _segments(self.leads.history, at), changes=changes),
+            self.outcomes.of_leads(row),
+            self.until_us,
+            self.findings,
+            self.overview,
+            at if self.source_rows is None else self.source_rows[at],
+        )
 
     @cached_property
     def lead_of_event(self) -> Int64:
@@ -77,7 +122,9 @@ class Crm:
     def digest(self) -> str:
         """SHA-256 of the content, whatever order events and outcomes came in."""
         whole = hashlib.sha256(str(self.until_us).encode())
-        for part in (*self._engagement(), *self._closes(), *self._records(), *self._changes()):
+        for part in (*self._engagement(), *_closes(self.outcomes), *self._records()):
+            whole.update(part)
+        for part in (*self._changes(), *self._others()):
             whole.update(part)
         return whole.hexdigest()
 
@@ -88,11 +135,12 @@ class Crm:
         yield from _named(history.type_code, history.types)
         yield from _named(history.channel_code, history.channels)
 
-    def _closes(self) -> Iterator[bytes]:
-        known = self.outcomes
-        order = np.lexsort((known.won, known.known_us, known.closed_us, known.lead))
-        yield from (known.lead[order].tobytes(), known.closed_us[order].tobytes())
-        yield from (known.known_us[order].tobytes(), known.won[order].tobytes())
+    def _others(self) -> Iterator[bytes]:
+        """Give what is known of the leads that are left out here."""
+        if self.origin is not None:
+            yield from (self.origin.created_us.tobytes(), self.origin.hashes.tobytes())
+            yield self.origin.fingerprints.tobytes()
+            yield from _closes(self.origin.outcomes)
 
     def _records(self) -> Iterator[bytes]:
         for name in self.table.column_names:
@@ -127,6 +175,40 @@ def from_tables(tables: Tables) -> Crm:
         _outcomes(tables, row),
         tables.until_us,
         tables.findings,
+        source_rows=_of_source(tables, created),
+    )
+
+
+def joined(parts: Sequence[Crm], origin: Overview, findings: tuple[Finding, ...]) -> Crm:
+    """Put leads that were read apart together, in the order of their `source_rows`.
+
+    Parameters
+    ----------
+    parts : sequence of Crm
+        Without a history of attributes; at least one.
+    origin : Overview
+        Of all leads.
+    findings : tuple of Finding
+    """
+    starts = np.cumsum([0, *(len(part.leads) for part in parts)])
+    rows = np.concatenate([part.source_rows for part in parts])
+    order = np.argsort(rows, kind="stable")
+    table = stack([part.table for part in parts]).unify_dictionaries().take(pa.array(order))
+    history = _stacked([part.leads.history for part in parts])
+    closes = stacked(
+        [
+            replace(part.outcomes, lead=part.outcomes.lead + start)
+            for part, start in zip(parts, starts[:-1], strict=True)
+        ]
+    )
+    return Crm(
+        table,
+        leads_from_arrow(table, _segments(history, order)),
+        closes.of_leads(np.argsort(order)),
+        parts[0].until_us,
+        findings,
+        origin if len(origin) > len(rows) else None,
+        rows[order],
     )
 
 
@@ -140,7 +222,68 @@ def _outcomes(tables: Tables, row: Int64) -> Outcomes:
         known = np.maximum(closed, micros(closes["recorded_at"]))
     won = pc.equal(closes["outcome"], "won").to_numpy()
     ours = lead != NO_LEAD
-    return Outcomes(lead[ours], closed[ours], known[ours], won[ours])
+    found = Outcomes(lead[ours], closed[ours], known[ours], won[ours])
+    return found.of_leads(np.arange(len(row)))
+
+
+def _of_source(tables: Tables, created: npt.NDArray[np.bool_]) -> Int64 | None:
+    """Give the row of the source that each lead is that was created by then."""
+    if tables.lead_rows is None and created.all():
+        return None
+    rows = np.arange(len(created)) if tables.lead_rows is None else tables.lead_rows
+    return rows[created]
+
+
+def _segments(history: History, at: Int64) -> History:
+    """Take some segments, in this order."""
+    lengths = np.diff(history.ptr)[at]
+    ptr = np.concatenate([[0], np.cumsum(lengths)])
+    row = np.repeat(history.ptr[at] - ptr[:-1], lengths) + np.arange(ptr[-1])
+    occurred = history.occurred_us[row]
+    return replace(
+        history,
+        ptr=ptr,
+        occurred_us=occurred,
+        known_us=occurred if _as_it_happens(history) else history.known_us[row],
+        type_code=history.type_code[row],
+        channel_code=history.channel_code[row],
+        value=history.value[row] if len(history.value) else history.value,
+    )
+
+
+def _stacked(parts: Sequence[History]) -> History:
+    """Put the segments of histories one after the other, with the names of all."""
+    types = tuple(sorted({name for part in parts for name in part.types}))
+    channels = tuple(sorted({name for part in parts for name in part.channels}))
+    lengths = np.concatenate([np.diff(part.ptr) for part in parts])
+    occurred = np.concatenate([part.occurred_us for part in parts])
+    at_once = all(map(_as_it_happens, parts))
+    return History(
+        np.concatenate([[0], np.cumsum(lengths)]),
+        occurred,
+        occurred if at_once else np.concatenate([part.known_us for part in parts]),
+        np.concatenate([_recoded(part.type_code, part.types, types) for part in parts]),
+        np.concatenate([_recoded(part.channel_code, part.channels, channels) for part in parts]),
+        np.concatenate([part.value for part in parts]),
+        types,
+        channels,
+    )
+
+
+def _as_it_happens(history: History) -> bool:
+    return history.known_us is history.occurred_us
+
+
+def _recoded(codes: Codes, names: Sequence[str], others: Sequence[str]) -> Codes:
+    """Give codes of other names; ``NO_CHANNEL``, beyond all names, stays."""
+    place = {name: code for code, name in enumerate(others)}
+    recode = np.array([*(place[name] for name in names), NO_CHANNEL], np.uint16)
+    return recode[np.minimum(codes, len(names))]
+
+
+def _closes(known: Outcomes) -> Iterator[bytes]:
+    yield from (known.lead.tobytes(), known.closed_us.tobytes())
+    yield from (known.known_us.tobytes(), known.won.tobytes())
 
 
 def _cut(table: pa.Table, lead: Int64, happened: str, until_us: int) -> tuple[pa.Table, Int64]:

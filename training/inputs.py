@@ -1,19 +1,71 @@
 """What a training command is told: configuration, moment of the export, tables; no learning."""
 
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, NamedTuple
 
+import pyarrow as pa
 from pydantic import ValidationError
 
 from features import moments
+from features.checked_table import Plan, Terms, plan
 from features.column_map import per_table
+from features.contract import EVENTS, LEADS, OUTCOMES, ContractError, Table
 from features.findings import UsageError
-from features.readers import read_tables
+from features.readers import Tables, inspect_tables, read_tables
 from features.rules import MAX_REJECTED_SHARE
+from features.sources import Source, locate
 from features.undated import HORIZON_DAYS
-from training import config
+from training import config, shares
 from training.config import Config, SnapshotGrid
 from training.crm import Crm, from_tables
+from training.sampling import Taken, sample
 from training.scorer import ArtifactError, Card
+from training.shares import Progress
+
+
+class Places(NamedTuple):
+    """Where the tables of a history stand."""
+
+    leads: str
+    events: str
+    outcomes: str
+    changes: str | None
+
+
+def places(
+    source: str | None,
+    leads: str | None,
+    events: str | None,
+    outcomes: str | None,
+    changes: str | None,
+) -> Places:
+    """Give where the tables stand: as they are named, or the views of the service's database.
+
+    Raises
+    ------
+    UsageError
+        A table is not named, or both are.
+    """
+    named = {"--leads": leads, "--events": events, "--outcomes": outcomes, "--changes": changes}
+    given = [option for option, place in named.items() if place is not None]
+    if source is not None:
+        if given:
+            raise UsageError(
+                f"--source names all tables, and {', '.join(given)} is given too: give either"
+            )
+        if "#" in source:
+            raise UsageError("--source names a whole database: leave out what follows the #")
+        return Places(*(f"{source}#training_{name}" for name in Places._fields))
+    if leads is None or events is None or outcomes is None:
+        missing = [
+            option for option in ("--leads", "--events", "--outcomes") if option not in given
+        ]
+        raise UsageError(
+            f"{', '.join(missing)} must be given, or --source with the URL of a service's database"
+        )
+    return Places(leads, events, outcomes, changes)
 
 
 def settings(path: Path | None, horizon_days: int | None) -> Config:
@@ -104,16 +156,11 @@ def crm(
     now_us: int,
 ) -> Crm:
     """Read the tables under the contract, as they were known at the moment of the export."""
-    if until is not None and settings.split.undated:
-        raise UsageError(f"--until {until}: undated tables have no moments, leave it out")
     tables = read_tables(
         leads,
         events,
         outcomes,
-        columns=per_table(settings.columns),
-        timezone=timezone,
-        until_us=until_us(until, timezone, now_us),
-        now_us=now_us,
+        **_terms(settings, until, timezone, now_us),
         reject_file=reject_file,
         max_rejected_share=max_rejected_share,
         undated=settings.split.undated,
@@ -121,3 +168,112 @@ def crm(
         changes=changes,
     )
     return from_tables(tables)
+
+
+@contextmanager
+def history(
+    leads: str,
+    events: str,
+    outcomes: str,
+    settings: Config,
+    *,
+    until: str | None,
+    timezone: str | None,
+    changes: str | None = None,
+    reject_file: str | None = None,
+    max_rejected_share: float = MAX_REJECTED_SHARE,
+    now_us: int,
+    output: Path,
+    memory: int,
+    progress: Progress,
+) -> Iterator[Callable[[], Taken]]:
+    """Give what reads the tables under the contract, and takes what fits into memory.
+
+    Tables that do not fit go through the disk beside `output`, in shares by lead; with changes, and
+    without dates, they are read whole: what those say of a row is told by all of them.
+    """
+    terms = _terms(settings, until, timezone, now_us)
+    places = {LEADS: leads, EVENTS: events, OUTCOMES: outcomes}
+    whole = changes is not None or settings.split.undated
+    sources = None if whole else _too_large(places, memory)
+    if sources is None:
+        yield lambda: _freed(
+            sample(
+                crm(
+                    leads,
+                    events,
+                    outcomes,
+                    settings,
+                    until=until,
+                    timezone=timezone,
+                    changes=changes,
+                    reject_file=reject_file,
+                    max_rejected_share=max_rejected_share,
+                    now_us=now_us,
+                ),
+                settings,
+                memory,
+            )
+        )
+        return
+
+    def read(own: Mapping[str, Source], aside: Path | None) -> Tables:
+        return inspect_tables(
+            *(own[table.name] for table in places),
+            **terms,
+            reject_file=aside,
+            max_rejected_share=1.0,
+        )
+
+    aside = None if reject_file is None else Path(reject_file)
+    with shares.split(_plans(sources, terms), sources, output, memory, progress) as splits:
+        on_disk = shares.Shares(splits, read, aside, max_rejected_share)
+        yield lambda: _freed(on_disk.taken(settings, memory))
+
+
+def _freed(taken: Taken) -> Taken:
+    """Give back what Arrow holds of the memory that tables took, for the fits."""
+    pa.default_memory_pool().release_unused()
+    return taken
+
+
+def _terms(settings: Config, until: str | None, timezone: str | None, now: int) -> dict[str, Any]:
+    """Give what the readers are told of dated tables beside where they stand."""
+    if until is not None and settings.split.undated:
+        raise UsageError(f"--until {until}: undated tables have no moments, leave it out")
+    return {
+        "columns": per_table(settings.columns),
+        "timezone": timezone,
+        "until_us": until_us(until, timezone, now),
+        "now_us": now,
+    }
+
+
+def _too_large(places: Mapping[Table, str], memory: int) -> dict[str, Source] | None:
+    """Find the tables where they would not fit into memory; None where they do.
+
+    None, too, where one is not there: reading them says so of all.
+    """
+    try:
+        sources = {table.name: locate(table.name, place) for table, place in places.items()}
+        return None if shares.fit(sources, memory) else sources
+    except ContractError:
+        return None
+
+
+def _plans(sources: Mapping[str, Source], terms: Mapping[str, Any]) -> dict[str, Plan]:
+    """Choose what is read of each table.
+
+    Raises
+    ------
+    ContractError
+        Columns are missing.
+    """
+    found = {
+        table.name: plan(table, sources[table.name], terms["columns"][table.name], Terms())
+        for table in (LEADS, EVENTS, OUTCOMES)
+    }
+    findings = [finding for each in found.values() for finding in each.findings]
+    if any(finding.severity == "error" for finding in findings):
+        raise ContractError(findings)
+    return found

@@ -20,9 +20,10 @@ from training.labels import TooLittleHistory
 from training.origins import WINS_TO_JUDGE
 from training.promotion import absolute
 from training.report import content, segments
+from training.sampling import Taken, sample
 from training.scorer import LeadScorer
 from training.shipping import ship
-from training.study import Study, prepare
+from training.study import Study, study_of
 
 STAGES = (
     "read",
@@ -56,11 +57,27 @@ def learn(
     memory: int | None = None,
     clock: "Stopwatch | None" = None,
 ) -> Learned:
-    """Choose a recipe, judge it, and ship it fitted once more on all known at ``crm.until_us``.
+    """Learn from a history that is in memory; see `learn_from`.
 
     Of a history that would take more than `memory` bytes, a share of the leads is taken, by default
-    as many as have a million snapshots. The stages are announced and timed by `clock`; their
-    seconds stand in the report.
+    as many as have a million snapshots.
+    """
+    taken = sample(crm, config, memory)
+    return learn_from(taken, config, seed=seed, allow_weak=allow_weak, threads=threads, clock=clock)
+
+
+def learn_from(
+    taken: Taken,
+    config: Config,
+    *,
+    seed: int = 0,
+    allow_weak: bool = False,
+    threads: int = 1,
+    clock: "Stopwatch | None" = None,
+) -> Learned:
+    """Choose a recipe, judge it, and ship it fitted once more on all that was taken.
+
+    The stages are announced and timed by `clock`; their seconds stand in the report.
 
     Raises
     ------
@@ -72,9 +89,9 @@ def learn(
         A column or an event type gives the outcome away, and nobody allowed it.
     """
     clock = clock or Stopwatch()
-    segments.check(config.report, (*crm.table.column_names, *crm.leads.changes))
+    segments.check(config.report, taken.crm.columns)
     clock("snapshots")
-    study = prepare(crm, config, seed=seed, threads=threads, memory=memory)
+    study = study_of(taken, config, seed=seed, threads=threads)
     if study.roles.weak and not allow_weak:
         raise TooLittleHistory(_too_weak(study))
     clock("look for leaks")

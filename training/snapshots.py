@@ -1,7 +1,8 @@
 """Snapshots: the moments at which leads are judged, and what came after; no labels or weights."""
 
-from dataclasses import dataclass, fields
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,7 @@ AGES_DAYS = (0.0, 1.0, 3.0, 7.0, 14.0, 30.0, 60.0, 90.0)
 CALENDAR_DAYS = 30.0
 COHORT_SHARE, COHORT_QUIET_DAYS = 1 / 3, 90.0
 HEADLINE_OPEN_SHARE = 0.1
+EPISODES_AT_ONCE = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,14 @@ class Outcomes:
     known_us: Int64
     won: Bool
 
+    def of_leads(self, row: Int64) -> "Outcomes":
+        """Return those of some leads, in order; `row` is each lead's new row, negative for none."""
+        lead = row[self.lead]
+        kept = np.flatnonzero(lead >= 0)
+        keys = (self.won, self.known_us, self.closed_us, lead)
+        order = kept[np.lexsort([column[kept] for column in keys])]
+        return Outcomes(lead[order], self.closed_us[order], self.known_us[order], self.won[order])
+
 
 @dataclass(frozen=True)
 class Episodes:
@@ -48,6 +58,23 @@ class Episodes:
     lead: Int64
     start_us: Int64
     end_us: Int64
+
+    def __len__(self) -> int:
+        return len(self.lead)
+
+    @property
+    def first(self) -> "Episodes":
+        """The first one of each lead: what is left where no lead is open again after a loss."""
+        return self.rows(np.unique(self.lead, return_index=True)[1])
+
+    def rows(self, chosen: npt.NDArray[Any] | slice) -> "Episodes":
+        """Return those of a mask, of indices or of a slice."""
+        return Episodes(self.lead[chosen], self.start_us[chosen], self.end_us[chosen])
+
+    def of_leads(self, row: Int64) -> "Episodes":
+        """Return those of some leads; `row` is each lead's new row, negative for none."""
+        some = self.rows(row[self.lead] >= 0)
+        return replace(some, lead=row[some.lead])
 
 
 @dataclass(frozen=True)
@@ -93,8 +120,17 @@ class Snapshots:
 
     def followed_by(self, others: "Snapshots") -> "Snapshots":
         """Return these rows and then others, whatever their leads."""
-        both = ((getattr(part, field.name) for part in (self, others)) for field in fields(self))
-        return Snapshots(*map(np.concatenate, map(list, both)))
+        return stacked([self, others])
+
+
+Rows = TypeVar("Rows", Outcomes, Episodes, Snapshots)
+
+
+def stacked(parts: Sequence[Rows]) -> Rows:
+    """Put rows one after the other, whatever their leads."""
+    names = [field.name for field in fields(parts[0])]
+    columns = ([getattr(part, name) for part in parts] for name in names)
+    return type(parts[0])(*map(np.concatenate, columns))
 
 
 def grid(created_us: Int64, until_us: int) -> Grid:
@@ -220,10 +256,7 @@ def take(open_: Episodes, outcomes: Outcomes, where: Grid, until_us: int, leads:
     >>> rows.age_days.tolist(), (rows.loss_known_us // DAY_US).tolist(), rows.win_us[0] == NEVER
     ([0.0, 1.0], [3, 3], np.True_)
     """
-    if where.every_days is None:
-        episode, as_of = _at_ages(open_, where.ages_days, until_us)
-    else:
-        episode, as_of = _on_calendar(open_, where.every_days, until_us)
+    episode, as_of = _moments(open_, where, until_us)
     lead = open_.lead[episode]
     age = ((as_of - open_.start_us[episode]) / DAY_US).astype(np.float32)
     won = _by_lead(outcomes, leads, won=True)
@@ -234,6 +267,15 @@ def take(open_: Episodes, outcomes: Outcomes, where: Grid, until_us: int, leads:
         _pick(won.time_us, *win), _pick(won.known_us, *win),
         _pick(lost.time_us, *loss), _pick(lost.known_us, *loss),
     )  # fmt: skip
+
+
+def counts(open_: Episodes, where: Grid, until_us: int, leads: int) -> Int64:
+    """Count the snapshots of each lead that `take` would take, int64 [leads]."""
+    found = np.zeros(leads, np.int64)
+    for start in range(0, len(open_), EPISODES_AT_ONCE):
+        few = open_.rows(slice(start, start + EPISODES_AT_ONCE))
+        np.add.at(found, few.lead[_moments(few, where, until_us)[0]], 1)
+    return found
 
 
 def headline_age(snapshots: Snapshots, wanted_days: float) -> float:
@@ -275,7 +317,7 @@ def headline(snapshots: Snapshots, age_days: float) -> Bool:
 
 
 @dataclass(frozen=True)
-class _Moments:
+class _Timeline:
     """Moments in CSR form, each lead's in order of time."""
 
     ptr: Int64
@@ -284,7 +326,7 @@ class _Moments:
     won: Bool
 
 
-def _by_lead(outcomes: Outcomes, leads: int, won: bool | None = None) -> _Moments:
+def _by_lead(outcomes: Outcomes, leads: int, won: bool | None = None) -> _Timeline:
     kept = np.ones(len(outcomes.won), np.bool_) if won is None else outcomes.won == won
     known = np.maximum(outcomes.known_us, outcomes.closed_us)
     return _sorted(
@@ -294,29 +336,29 @@ def _by_lead(outcomes: Outcomes, leads: int, won: bool | None = None) -> _Moment
 
 def _sorted(
     lead: Int64, time_us: Int64, known_us: Int64, leads: int, won: Bool | None = None
-) -> _Moments:
+) -> _Timeline:
     # A win stands after a loss of the same moment: what the lead is, is what came last.
     won = np.zeros(len(lead), np.bool_) if won is None else won
     order = np.lexsort((known_us, won, time_us, lead))
     ptr = np.concatenate([[0], np.cumsum(np.bincount(lead, minlength=leads))])
-    return _Moments(ptr.astype(np.int64), time_us[order], known_us[order], won[order])
+    return _Timeline(ptr.astype(np.int64), time_us[order], known_us[order], won[order])
 
 
 def _restarts(
-    closed: _Moments, created_us: Int64, event_ptr: Int64, event_us: Int64
+    closed: _Timeline, created_us: Int64, event_ptr: Int64, event_us: Int64
 ) -> tuple[Int64, Int64]:
     """Lead and moment of the first event after a loss, where no other outcome lies between."""
     lead = np.repeat(np.arange(len(created_us)), np.diff(closed.ptr))
     at = np.arange(len(lead))
     last = at + 1 == closed.ptr[lead + 1]
     following = _pick(closed.time_us, at + 1, ~last)
-    events = _Moments(event_ptr, event_us, event_us, np.empty(0, np.bool_))
+    events = _Timeline(event_ptr, event_us, event_us, np.empty(0, np.bool_))
     start = _pick(event_us, *_found(events, lead, np.maximum(closed.time_us, created_us[lead] - 1)))
     again = ~closed.won & (start < following)
     return lead[again], start[again]
 
 
-def _found(moments: _Moments, lead: Int64, after_us: Int64) -> tuple[Int64, Bool]:
+def _found(moments: _Timeline, lead: Int64, after_us: Int64) -> tuple[Int64, Bool]:
     """Index of each lead's first moment strictly after a time, and whether there is one."""
     low, end = moments.ptr[lead], moments.ptr[lead + 1]
     high = end.copy()
@@ -334,6 +376,13 @@ def _pick(values: Int64, index: Int64, found: Bool) -> Int64:
     out = np.full(len(index), NEVER, np.int64)
     out[found] = values[index[found]]
     return out
+
+
+def _moments(open_: Episodes, where: Grid, until_us: int) -> tuple[Int64, Int64]:
+    """Give the episode and the moment of each snapshot."""
+    if where.every_days is None:
+        return _at_ages(open_, where.ages_days, until_us)
+    return _on_calendar(open_, where.every_days, until_us)
 
 
 def _at_ages(open_: Episodes, ages_days: tuple[float, ...], until_us: int) -> tuple[Int64, Int64]:

@@ -1,5 +1,6 @@
 """What stays the same through a run: snapshots, what is known of them now, cuts; nothing fitted."""
 
+import hashlib
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -11,70 +12,21 @@ import pyarrow.compute as pc
 from features.contract import Finding
 from features.history import DAY_US, Float32, Int64
 from features.matrix import FeatureSpec, event_counts, learn_spec, matrix
-from features.moments import iso
 from training.config import Config, ConfigError
 from training.crm import Crm
-from training.labels import (
-    REOPENED_SHARE,
-    DelayCurve,
-    Labels,
-    TooLittleHistory,
-    delay_curve,
-    labels,
-)
-from training.origins import Origin, Origins, Roles, lead_hash, origins, roles
+from training.labels import DelayCurve, Labels, TooLittleHistory, delay_curve, labels
+from training.origins import Origin, Origins, Roles, origins, roles
+from training.overview import UInt64
 from training.recipes import importance
-from training.snapshots import (
-    Episodes,
-    Grid,
-    Snapshots,
-    episodes,
-    grid,
-    headline,
-    headline_age,
-    reopened_share,
-    take,
-)
+from training.sampling import Rest, Taken, in_share, sample
+from training.snapshots import Grid, Snapshots, headline, headline_age
 
 MOST_SNAPSHOTS_TO_JUDGE = 100_000
-MOST_SNAPSHOTS_TO_FIT = 1_000_000
-BYTES_OF_SNAPSHOT = 4_096
-"""What a run takes for each at its peak, the history of its lead included."""
 HEADLINE_AGE_DAYS = 7.0
 WEEKS_OF_ARRIVALS = 26
 
 Bool = npt.NDArray[np.bool_]
 Float64 = npt.NDArray[np.float64]
-UInt64 = npt.NDArray[np.uint64]
-
-
-@dataclass(frozen=True)
-class Rest:
-    """Snapshots of leads that are not in the sample.
-
-    Attributes
-    ----------
-    won : Snapshots
-        Of those that were won, where there is room for all of them: the refit learns from them,
-        too, and each lead of the sample that was not won counts for ``1 / share``.
-    share : float
-        Of the leads, that is in the sample.
-    snapshots : int
-        Of the sample and of the rest.
-    apart : bool
-        The winners are taken apart, though all of them may be in the sample.
-    """
-
-    won: Snapshots
-    share: float
-    snapshots: int
-    apart: bool = False
-
-    def counts(self, snapshots: Snapshots, crm: Crm) -> Float64:
-        """Say for how many rows each row of the sample or of `won` stands."""
-        if not self.apart:
-            return np.ones(len(snapshots))
-        return np.where(_won(snapshots, crm), 1.0, 1.0 / self.share)
 
 
 @dataclass(frozen=True)
@@ -84,12 +36,13 @@ class Study:
     Attributes
     ----------
     crm : Crm
+        The leads that are taken: all, or a random share of them.
     config : Config
     grid : Grid
     snapshots : Snapshots
-        Those that are taken: all, or those of a random share of the leads.
+        Of these leads.
     rest : Rest
-        What was not taken, as far as it is learned from.
+        The other leads, as far as they are learned from.
     at_until : Labels
         What is known of each snapshot at the end.
     headline_age : float
@@ -111,7 +64,7 @@ class Study:
     roles: Roles
     seed: int
     threads: int
-    rest: "Rest"
+    rest: Rest
 
     @property
     def horizon_days(self) -> int:
@@ -151,7 +104,14 @@ class Study:
     @cached_property
     def hashes(self) -> UInt64:
         """A number per lead, by its id, and the same for all leads of an account."""
-        return _one_an_account(self.crm, self.cluster)
+        return _one_an_account(self.crm.hashes, self.cluster)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of what is learned from."""
+        if self.rest.crm is None:
+            return self.crm.digest
+        return hashlib.sha256((self.crm.digest + self.rest.crm.digest).encode()).hexdigest()
 
     def spec(self, until_us: int) -> tuple[FeatureSpec, tuple[Finding, ...]]:
         """Learn the feature spec from what was known at a moment."""
@@ -179,11 +139,10 @@ class Study:
         created_us = self.crm.leads.created_us[self.snapshots.lead[row]]
         return (self.snapshots.as_of_us[row] - created_us) / DAY_US
 
-    def matrix(self, spec: FeatureSpec, snapshots: Snapshots) -> Float32:
-        """Compute the features of snapshots."""
-        return matrix(
-            spec, self.crm.leads, snapshots.lead, snapshots.as_of_us, threads=self.threads
-        )
+    def matrix(self, spec: FeatureSpec, snapshots: Snapshots, crm: Crm | None = None) -> Float32:
+        """Compute the features of snapshots; `crm` has their leads, by default those taken."""
+        leads = (crm or self.crm).leads
+        return matrix(spec, leads, snapshots.lead, snapshots.as_of_us, threads=self.threads)
 
     def labels(
         self,
@@ -224,8 +183,8 @@ class Study:
         return created + longest <= self.crm.until_us
 
     def arrivals_per_week(self) -> Int64:
-        """Count the leads created in each of the last whole weeks."""
-        ago = (self.crm.until_us - self.crm.leads.created_us) // (7 * DAY_US)
+        """Count the leads created in each of the last whole weeks, those left out among them."""
+        ago = (self.crm.until_us - self.crm.overview.created_us) // (7 * DAY_US)
         weeks = int(min(WEEKS_OF_ARRIVALS, max(ago.max(), 1)))
         return np.bincount(ago[(ago >= 0) & (ago < weeks)], minlength=weeks)
 
@@ -239,18 +198,26 @@ def prepare(
     crm: Crm, config: Config, *, seed: int = 0, threads: int = 1, memory: int | None = None
 ) -> Study:
     """Take the snapshots, or as many as fit into so many bytes, label them, and set the cuts."""
+    return study_of(sample(crm, config, memory), config, seed=seed, threads=threads)
+
+
+def study_of(taken: Taken, config: Config, *, seed: int = 0, threads: int = 1) -> Study:
+    """Label the snapshots that were taken, and set the cuts.
+
+    Raises
+    ------
+    TooLittleHistory
+        Nothing can be labelled, or all that can be is of one kind.
+    """
+    crm, where, snapshots, rest = taken.crm, taken.grid, taken.snapshots, taken.rest
     horizon = config.label.horizon_days
-    where, snapshots = all_snapshots(crm, config)
-    if not len(snapshots):
-        raise TooLittleHistory(_no_snapshots(crm))
-    most = MOST_SNAPSHOTS_TO_FIT if memory is None else memory // BYTES_OF_SNAPSHOT
-    snapshots, rest = _sample(snapshots, crm, most)
     at_until = labels(snapshots, horizon, crm.until_us, by_age=where.every_days is None)
     learned = at_until.won[at_until.weight > 0]
     if len(np.unique(learned)) < 2:
         raise TooLittleHistory(_one_kind(crm, horizon, won=bool(learned.any())))
-    judged = np.isin(snapshots.lead, _of_some_leads(snapshots, crm, MOST_SNAPSHOTS_TO_JUDGE).lead)
-    hashes = _one_an_account(crm, clusters(crm, config.split.account))
+    share = rest.share * min(MOST_SNAPSHOTS_TO_JUDGE / max(len(snapshots), 1), 1.0)
+    judged = in_share(crm.hashes, share)[snapshots.lead]
+    hashes = _one_an_account(crm.hashes, clusters(crm, config.split.account))
     found = origins(crm.leads.created_us, hashes, snapshots, horizon, crm.until_us)
     cuts = tuple(
         replace(cut, train=cut.train & judged, test=cut.test & judged) for cut in found.cuts
@@ -266,13 +233,6 @@ def prepare(
     return Study(
         crm, config, where, snapshots, at_until, age, first, found, part, seed, threads, rest
     )
-
-
-def all_snapshots(crm: Crm, config: Config) -> tuple[Grid, Snapshots]:
-    """Take every snapshot that the configuration asks for, and tell where they stand."""
-    where = _grid(crm, config)
-    open_ = open_episodes(crm, (*config.events.sales, *config.events.handoff))
-    return where, take(open_, crm.outcomes, where, crm.until_us, len(crm.leads))
 
 
 def clusters(crm: Crm, account: str | None) -> Int64:
@@ -326,30 +286,6 @@ def learning_table(crm: Crm, config: Config) -> pa.Table:
     return table
 
 
-def _grid(crm: Crm, config: Config) -> Grid:
-    stated = config.snapshots
-    if stated.ages_days is not None:
-        return Grid(tuple(stated.ages_days), None, "stated in the configuration")
-    if stated.every_days is not None:
-        return Grid((), stated.every_days, "stated in the configuration")
-    return grid(crm.leads.created_us, crm.until_us)
-
-
-def open_episodes(crm: Crm, sales: tuple[str, ...]) -> Episodes:
-    """Tell when leads are open to marketing, which events of the types `sales` end."""
-    sales_lead, sales_us = crm.of_types(sales)
-    history = crm.leads.history
-    reopen = reopened_share(crm.outcomes) > REOPENED_SHARE
-    return episodes(
-        crm.leads.created_us,
-        crm.outcomes,
-        sales_lead=sales_lead,
-        sales_us=sales_us,
-        event_ptr=history.ptr if reopen else np.zeros_like(history.ptr),
-        event_us=history.occurred_us,
-    )
-
-
 def _fittable(snapshots: Snapshots, cut: Origin, horizon_days: int, where: Grid) -> bool:
     """Whether a cut has rows of both kinds to learn from, and any to score."""
     if not cut.test.any():
@@ -363,45 +299,12 @@ def _fittable(snapshots: Snapshots, cut: Origin, horizon_days: int, where: Grid)
     return len(np.unique(learned.won[learned.weight > 0])) == 2
 
 
-def _of_some_leads(snapshots: Snapshots, crm: Crm, most: int) -> Snapshots:
-    """All snapshots of as many leads as `most` rows allow, taken by a hash of their ids."""
-    if len(snapshots) <= most:
-        return snapshots
-    return snapshots.rows(_in_share(snapshots, crm, most / len(snapshots)))
-
-
-def _in_share(snapshots: Snapshots, crm: Crm, share: float) -> Bool:
-    hashes = _hashes(crm)[snapshots.lead] // np.uint64(2**11)
-    return hashes < share * 2.0**53
-
-
-def _won(snapshots: Snapshots, crm: Crm) -> Bool:
-    """Tell which rows are of leads that were ever won."""
-    return np.isin(snapshots.lead, crm.outcomes.lead[crm.outcomes.won])
-
-
-def _sample(snapshots: Snapshots, crm: Crm, most: int) -> tuple[Snapshots, Rest]:
-    """Take the snapshots of a share of the leads, and those of all winners apart if they fit in."""
-    total, won = len(snapshots), _won(snapshots, crm)
-    wins = int(won.sum())
-    if total <= most:
-        return snapshots, Rest(snapshots.rows(np.zeros(total, np.bool_)), 1.0, total)
-    apart = 2 * wins <= most
-    share = (most - wins) / (total - wins) if apart else most / total
-    taken = _in_share(snapshots, crm, share)
-    return snapshots.rows(taken), Rest(snapshots.rows(won & ~taken & apart), share, total, apart)
-
-
-def _one_an_account(crm: Crm, cluster: Int64) -> UInt64:
-    return _hashes(crm)[np.unique(cluster, return_index=True)[1]][cluster]
-
-
-def _hashes(crm: Crm) -> npt.NDArray[np.uint64]:
-    return lead_hash(crm.table["lead_id"].to_pylist())
+def _one_an_account(hashes: UInt64, cluster: Int64) -> UInt64:
+    return hashes[np.unique(cluster, return_index=True)[1]][cluster]
 
 
 def _one_kind(crm: Crm, horizon_days: int, *, won: bool) -> str:
-    leads = f"of the {len(crm.leads)} leads that were open at any age"
+    leads = f"of the {len(crm.overview)} leads that were open at any age"
     if won:
         return (
             f"{leads} every one that can be labelled is won: there is nothing to tell winners "
@@ -410,11 +313,4 @@ def _one_kind(crm: Crm, horizon_days: int, *, won: bool) -> str:
     return (
         f"{leads} none is won within {horizon_days} days: there is nothing to learn; check the "
         "outcomes, or choose a longer horizon (horizon_days)"
-    )
-
-
-def _no_snapshots(crm: Crm) -> str:
-    return (
-        f"no moment to learn from: none of the {len(crm.leads)} leads was open at any age by "
-        f"{iso(crm.until_us)}; check created_at, closed_at and --until"
     )

@@ -19,10 +19,10 @@ from features.faults import shown
 from features.history import DAY_US
 from features.matrix import records
 from training.crm import Crm
-from training.origins import lead_hash
+from training.overview import NO_FINGERPRINT
+from training.sampling import open_episodes
 from training.separation import Bool, Float64, Int64, Split, levels, numbers
 from training.snapshots import NEVER
-from training.study import open_episodes
 
 ATTRIBUTE_AUC = 0.80
 MISSING_AUC = 0.85
@@ -33,7 +33,7 @@ NOT_WON_SHARE = 0.15
 """Of those with the event at most so large a share of the usual non-winners."""
 AT_CREATION_US, AT_CREATION_SHARE = 60_000_000, 0.9
 EVENT_KINDS = ("event_back_dated", "event_of_winners")
-COPIES_SHARE, FEWEST_COPIES, EVENTS_TO_COMPARE = 0.01, 20, 3
+COPIES_SHARE, FEWEST_COPIES = 0.01, 20
 MOST_LEADS = 50_000
 
 OUTCOME_WORDS = frozenset(
@@ -72,7 +72,7 @@ class Suspect:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What is known of the leads at the export, as suspicion needs it: at most `MOST_LEADS`.
+    """What is known of the leads at the export, as suspicion needs it.
 
     Attributes
     ----------
@@ -112,8 +112,7 @@ class Evidence:
     @cached_property
     def rows(self) -> Int64:
         """The leads in order of creation, those of one moment by a hash of their ids."""
-        hashes = lead_hash(self.crm.table["lead_id"].to_pylist())
-        order = np.lexsort((hashes, self.crm.leads.created_us))
+        order = np.lexsort((self.crm.hashes, self.crm.leads.created_us))
         return order[:: max(-(-len(order) // MOST_LEADS), 1)]
 
     @cached_property
@@ -366,23 +365,13 @@ def _said(timeline: Timeline, rows: Int64) -> str:
 
 
 def _copies(evidence: Evidence) -> Iterator[Suspect]:
-    """Find leads whose events all happened at the same moments as another lead's.
-
-    Times at the turn of an hour, as exports by day or week have them, are no proof.
-    """
-    history, lead = evidence.crm.leads.history, evidence.crm.lead_of_event
-    fine = (history.occurred_us + 1_000_000) % 3_600_000_000 > 1_000_000
-    mixed = (history.occurred_us.astype(np.uint64) ^ (history.type_code.astype(np.uint64) << 1)) * (
-        np.uint64(0x9E3779B97F4A7C15)
-    )
-    mixed ^= mixed >> np.uint64(29)
-    key, count = np.zeros(len(evidence.won), np.uint64), np.bincount(lead, fine, len(evidence.won))
-    np.add.at(key, lead, mixed * np.uint64(0xBF58476D1CE4E5B9))
-    rows = np.flatnonzero(count >= EVENTS_TO_COMPARE)
-    first = np.unique(key[rows], return_index=True)[1]
+    """Find leads whose events all happened at the same moments as another lead's, among all."""
+    every = evidence.crm.overview
+    rows = np.flatnonzero(every.fingerprints != NO_FINGERPRINT)
+    first = np.unique(every.fingerprints[rows], return_index=True)[1]
     copies = len(rows) - len(first)
-    if copies >= max(FEWEST_COPIES, COPIES_SHARE * len(evidence.won)):
-        ids = evidence.crm.table["lead_id"]
+    if copies >= max(FEWEST_COPIES, COPIES_SHARE * len(every)):
+        ids = every.lead_id
         again = np.setdiff1d(np.arange(len(rows)), first)[:3]
         examples = ", ".join(ids[int(rows[at])].as_py() for at in again)
         yield Suspect(

@@ -42,6 +42,7 @@ def create_app(
     follower: Follower | None = None,
     database: Database | None = None,
     policy: Policy | None = None,
+    rate_limit_per_second: int = 0,
 ) -> FastAPI:
     """Compose the application: the stateless one, or with a database the whole service.
 
@@ -61,10 +62,12 @@ def create_app(
     database : Database, optional
         With it every route under ``/v1`` asks for a key.
     policy : Policy, optional
+    rate_limit_per_second : int
+        Requests that a key may send on average; 0 for any number.
     """
     pulse = None if database is None else Pulse(database)
     meters = Meters([partial(gauges.of_model, slot), partial(gauges.of_database, pulse)])
-    gate = None if database is None else Gate(database, now_us)
+    gate = None if database is None else Gate(database, now_us, rate_limit_per_second)
     fill: Callable[[], None] | None = None
     if load is not None:
         fill = partial(_load, slot, meters, load)
@@ -85,6 +88,7 @@ def create_app(
         lifespan=partial(_lifespan, slot, fill, chores),
         redirect_slashes=False,
     )
+    app.state.gate = gate
     routes.add_score_routes(app, slot, meters, now_us, threads=threads, gate=gate)
     health_routes.add_health_routes(app, slot, meters, pulse)
     if database is not None and gate is not None:
@@ -136,7 +140,11 @@ def _document(app: FastAPI, bodies: Iterable[type[BaseModel]]) -> dict[str, Any]
     """Return the OpenAPI document, with the models that routes read and answer as bytes."""
     if app.openapi_schema is None:
         schema = get_openapi(
-            title=app.title, version=app.version, description=app.description, routes=app.routes
+            title=app.title,
+            version=app.version,
+            description=app.description,
+            routes=app.routes,
+            webhooks=app.webhooks.routes,
         )
         found = documented.schemas(bodies)
         schema.setdefault("components", {}).setdefault("schemas", {}).update(found)

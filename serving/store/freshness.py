@@ -53,17 +53,17 @@ def refresh(connection: sa.Connection, lead_ids: Iterable[str], call: Call, caus
         connection.execute(own.values(changed_us=call.now_us))
         return
     known = received(connection, rows, call.model.attributes, Until(call.now_us))
-    before = _before(connection, rows)
     judged = judge(
         call.model,
         known.leads,
         call.now_us,
         suppress=known.suppress,
-        flagged=[each is not None and each.decision == HAND_OFF for each in before],
+        flagged=[row.was == HAND_OFF for row in rows],
         margin=margin_of(call.model, call.policy.margin),
         language=call.policy.language,
     )
-    _register(connection, call.model, call.now_us)
+    if any(row.was_model != call.model.scorer.digest for row in rows):
+        _register(connection, call.model, call.now_us)
     kept = _keep(connection, known, judged, call, cause)
     considered = [
         Considered(
@@ -74,10 +74,10 @@ def refresh(connection: sa.Connection, lead_ids: Iterable[str], call: Call, caus
             score=number(judged.scores.score[at]),
             reasons=judged.reasons[at],
             suppress=known.suppress[at],
-            inquired=known.last_inquiry_seq[at] > (last.last_seq if last else 0),
-            event_came=known.last_seq[at] > (last.last_seq if last else 0),
+            inquired=known.last_inquiry_seq[at] > (row.was_seq or 0),
+            event_came=known.last_seq[at] > (row.was_seq or 0),
         )
-        for at, (row, decision_id, last) in enumerate(zip(rows, kept, before, strict=True))
+        for at, (row, decision_id) in enumerate(zip(rows, kept, strict=True))
     ]
     handoffs.consider(connection, considered, call)
 
@@ -138,18 +138,6 @@ def margin_of(model: ServedModel, stated: float | None) -> float:
     return float(model.scorer.reference.get(SPREAD, MARGIN)) if stated is None else stated
 
 
-def _before(connection: sa.Connection, rows: Sequence[sa.Row[Any]]) -> list[sa.Row[Any] | None]:
-    """Return the decision that stands for each lead."""
-    wanted = [row.decision_id for row in rows if row.decision_id is not None]
-    found: dict[int, Any] = {}
-    if wanted:
-        columns = decisions.c.decision_id, decisions.c.decision, decisions.c.last_seq
-        query = sa.select(*columns).where(decisions.c.decision_id.in_(wanted))
-        for decision in connection.execute(query):
-            found[decision.decision_id] = decision
-    return [found.get(row.decision_id) for row in rows]
-
-
 def _register(connection: sa.Connection, model: ServedModel, now_us: int) -> None:
     scorer = model.scorer
     row = {
@@ -198,16 +186,23 @@ def _keep(
         }
         for at, row in enumerate(known.rows)
     ]
-    made = sa.insert(decisions).returning(decisions.c.decision_id, sort_by_parameter_order=True)
-    ids = [*connection.execute(made, rows).scalars()]
-    stand = (
-        sa.update(leads)
-        .where(leads.c.lead_id == sa.bindparam("lead"))
-        .values(decision_id=sa.bindparam("decision"), scored_us=call.now_us, changed_us=call.now_us)
-    )
+    ids = [*connection.execute(_DECIDED, rows).scalars()]
     pairs = zip(known.rows, ids, strict=True)
-    connection.execute(stand, [{"lead": row.lead_id, "decision": new} for row, new in pairs])
+    now = {"now": call.now_us}
+    connection.execute(_STANDS, [now | {"lead": row.lead_id, "new": new} for row, new in pairs])
     return ids
+
+
+_DECIDED = sa.insert(decisions).returning(decisions.c.decision_id, sort_by_parameter_order=True)
+_STANDS = (
+    sa.update(leads)
+    .where(leads.c.lead_id == sa.bindparam("lead"))
+    .values(
+        decision_id=sa.bindparam("new"),
+        scored_us=sa.bindparam("now"),
+        changed_us=sa.bindparam("now"),
+    )
+)
 
 
 def number(value: float) -> float | None:

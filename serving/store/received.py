@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,12 @@ import sqlalchemy as sa
 from features.attributes import Attribute
 from features.history import History, from_columns
 from features.matrix import Leads
-from serving.store.tables import changes, events, leads
+from serving.store.tables import changes, decisions, events, leads
 
 UNVERIFIED = "_unverified"
 """What follows the type of an event that is not verified; the views for training say the same."""
 INQUIRY = "inquiry"
+ALL = 2**63 - 1
 YES_NO = {"true": True, "false": False}
 
 Value = str | float | bool | None
@@ -60,7 +62,7 @@ class Received:
     last_change_id: list[int]
     last_inquiry_seq: list[int]
 
-    @property
+    @cached_property
     def suppress(self) -> list[list[str]]:
         """Why each lead is never flagged."""
         return [json.loads(row.suppress) for row in self.rows]
@@ -69,29 +71,65 @@ class Received:
 def locked(connection: sa.Connection, lead_ids: Iterable[str]) -> list[sa.Row[Any]]:
     """Return the rows of leads, of those they were merged into, in order; nobody else writes them.
 
-    Leads without a record are left out.
+    Leads without a record are left out. Of the decision that stands, a row also has what was
+    decided (`was`), the last event it knew (`was_seq`) and the digest of its model (`was_model`);
+    null where there is none.
     """
     wanted = sorted({*lead_ids})
-    into = sa.select(leads.c.merged_into).where(
-        leads.c.lead_id.in_(wanted), leads.c.merged_into.is_not(None)
+    rows = connection.execute(_LOCKED, {"lead_ids": wanted}).all()
+    into = {row.merged_into for row in rows if row.merged_into is not None}
+    if into:
+        wanted = sorted({row.lead_id for row in rows if row.merged_into is None} | into)
+        rows = connection.execute(_LOCKED, {"lead_ids": wanted}).all()
+    return [*rows]
+
+
+_IDS: sa.BindParameter[Any] = sa.bindparam("lead_ids", expanding=True)
+_LOCKED = (
+    sa.select(
+        leads,
+        decisions.c.decision.label("was"),
+        decisions.c.last_seq.label("was_seq"),
+        decisions.c.model_digest.label("was_model"),
     )
-    merged = connection.execute(into).scalars().all()
-    wanted = sorted({*wanted, *merged})
-    own = sa.select(leads).where(leads.c.lead_id.in_(wanted), leads.c.merged_into.is_(None))
-    return [*connection.execute(own.order_by(leads.c.lead_id).with_for_update()).all()]
+    .outerjoin(decisions, decisions.c.decision_id == leads.c.decision_id)
+    .where(leads.c.lead_id.in_(_IDS))
+    .order_by(leads.c.lead_id)
+    .with_for_update(of=leads)
+)
+_MERGED = sa.select(leads.c.lead_id, leads.c.merged_into, leads.c.merged_us).where(
+    leads.c.merged_into.in_(_IDS)
+)
+_EVENTS = (
+    sa.select(
+        *(
+            events.c[name]
+            for name in (
+                *("lead_id", "seq", "occurred_us", "recorded_us"),
+                *("event_type", "channel", "value", "verified"),
+            )
+        )
+    )
+    .where(events.c.lead_id.in_(_IDS), events.c.seq <= sa.bindparam("seq"))
+    .order_by(events.c.occurred_us, events.c.seq)
+)
+_CHANGES = (
+    sa.select(changes)
+    .where(changes.c.lead_id.in_(_IDS), changes.c.change_id <= sa.bindparam("change_id"))
+    .order_by(changes.c.changed_us, changes.c.change_id)
+)
+# Statements are built once: that takes as long as SQLite takes to carry them out.
 
 
 def members(
     connection: sa.Connection, lead_ids: Sequence[str], merged_until_us: int | None = None
 ) -> dict[str, str]:
     """Give the lead that each id stands for: the ids themselves, and those merged into them."""
-    merged = sa.select(leads.c.lead_id, leads.c.merged_into).where(
-        leads.c.merged_into.in_(lead_ids)
-    )
-    if merged_until_us is not None:
-        merged = merged.where(leads.c.merged_us <= merged_until_us)
     found = {lead_id: lead_id for lead_id in lead_ids}
-    return found | {row.lead_id: row.merged_into for row in connection.execute(merged)}
+    for row in connection.execute(_MERGED, {"lead_ids": [*lead_ids]}):
+        if merged_until_us is None or row.merged_us <= merged_until_us:
+            found[row.lead_id] = row.merged_into
+    return found
 
 
 def received(
@@ -118,7 +156,8 @@ def received(
     place = {row.lead_id: at for at, row in enumerate(rows)}
     place_of = {lead_id: place[lead] for lead_id, lead in stands_for.items()}
     found: list[list[sa.Row[Any]]] = [[] for _ in rows]
-    for event in connection.execute(_events(list(place_of), until)):
+    wanted = {"lead_ids": [*place_of], "seq": ALL if until.seq is None else until.seq}
+    for event in connection.execute(_EVENTS, wanted):
         found[place_of[event.lead_id]].append(event)
     columns, last_change_id = _attributes(connection, place_of, len(rows), attributes, until)
     created_us = np.array([row.created_us for row in rows], np.int64)
@@ -130,23 +169,6 @@ def received(
         last_change_id,
         [max((e.seq for e in own if e.event_type == INQUIRY), default=0) for own in found],
     )
-
-
-def _events(lead_ids: Sequence[str], until: Until) -> sa.Select[Any]:
-    columns = events.c
-    query = sa.select(
-        columns.lead_id,
-        columns.seq,
-        columns.occurred_us,
-        columns.recorded_us,
-        columns.event_type,
-        columns.channel,
-        columns.value,
-        columns.verified,
-    ).where(columns.lead_id.in_(lead_ids))
-    if until.seq is not None:
-        query = query.where(columns.seq <= until.seq)
-    return query.order_by(columns.occurred_us, columns.seq)
 
 
 def _history(of_leads: Sequence[Sequence[sa.Row[Any]]]) -> History:
@@ -171,12 +193,10 @@ def _attributes(
     until: Until,
 ) -> tuple[dict[str, list[Value]], list[int]]:
     """Give what attributes said at a moment, and the last change of each lead received by then."""
-    query = sa.select(changes).where(changes.c.lead_id.in_(list(place_of)))
-    if until.change_id is not None:
-        query = query.where(changes.c.change_id <= until.change_id)
+    last_id = ALL if until.change_id is None else until.change_id
     columns: dict[str, list[Value]] = {}
     last = [0] * rows
-    for change in connection.execute(query.order_by(changes.c.changed_us, changes.c.change_id)):
+    for change in connection.execute(_CHANGES, {"lead_ids": [*place_of], "change_id": last_id}):
         at = place_of[change.lead_id]
         last[at] = max(last[at], change.change_id)
         if change.changed_us <= until.us and change.attribute in attributes:

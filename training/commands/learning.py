@@ -1,6 +1,7 @@
 """Commands that learn: train, and snapshots for learning outside."""
 
 import os
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
@@ -21,10 +22,14 @@ from training.commands import registering
 from training.commands.options import (
     DEFAULT_URI,
     ConfigFile,
+    EventsUnlessSource,
     Horizon,
+    LeadsUnlessSource,
     Outcomes,
+    OutcomesUnlessSource,
     Registry,
     Seed,
+    Source,
     Until,
     now_us,
     say_until,
@@ -37,13 +42,14 @@ LEAST_MEMORY = "1G"
 
 @app.command()
 def train(
-    leads: Leads,
-    events: Events,
-    outcomes: Outcomes,
     output: Annotated[
         Path, typer.Option("--output", help="The folder for the model and its report.")
     ],
+    leads: LeadsUnlessSource = None,
+    events: EventsUnlessSource = None,
+    outcomes: OutcomesUnlessSource = None,
     changes: Changes = None,
+    source: Source = None,
     config: ConfigFile = None,
     until: Until = None,
     horizon_days: Horizon = None,
@@ -75,38 +81,44 @@ def train(
     from features.sizes import bytes_of
     from training import inputs, report
     from training.gates import GateRefused
-    from training.learning import STAGES, Stopwatch, learn
+    from training.learning import STAGES, Stopwatch, learn_from
     from training.registry import check as check_registry
     from training.result_folder import replacing, told_if_kept
 
     size = bytes_of(memory, "--memory", LEAST_MEMORY)
-    with told_if_kept(output), terminal.stages(len(STAGES)) as stage:
+    with told_if_kept(output), ExitStack() as ended:
+        places = inputs.places(source, leads, events, outcomes, changes)
         settings = inputs.settings(config, horizon_days)
         check_folder(output)
-        clock = Stopwatch(stage)
-        clock("read")
-        crm = inputs.crm(
-            leads,
-            events,
-            outcomes,
-            settings,
-            until=until,
-            timezone=timezone,
-            changes=changes,
-            reject_file=reject_file,
-            max_rejected_share=max_rejected_share,
-            now_us=now_us(),
+        read = ended.enter_context(
+            inputs.history(
+                places.leads,
+                places.events,
+                places.outcomes,
+                settings,
+                until=until,
+                timezone=timezone,
+                changes=places.changes,
+                reject_file=reject_file,
+                max_rejected_share=max_rejected_share,
+                now_us=now_us(),
+                output=output,
+                memory=size,
+                progress=terminal.rows_done,
+            )
         )
+        clock = Stopwatch(ended.enter_context(terminal.stages(len(STAGES))))
+        clock("read")
+        taken = read()
         if register is not None:
             check_registry(register, uri=registry)
         try:
-            learned = learn(
-                crm,
+            learned = learn_from(
+                taken,
                 settings,
                 seed=seed,
                 allow_weak=allow_weak,
                 threads=os.cpu_count() or 1,
-                memory=size,
                 clock=clock,
             )
         except GateRefused as refused:
@@ -119,7 +131,7 @@ def train(
             report.write(learned.report, staged)
             if register is not None:
                 learned.judged_leads.save(staged)
-    say_until(until, crm.until_us, undated=settings.split.undated)
+    say_until(until, taken.crm.until_us, undated=settings.split.undated)
     terminal.findings(learned.findings)
     report.show(learned.report)
     terminal.say(

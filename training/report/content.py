@@ -170,7 +170,9 @@ def _about_sample(sample: dict[str, Any]) -> Iterator[str]:
     if sample["share"] < 1:
         yield (
             f"Of {sample['of_snapshots']:,} snapshots those of {sample['share']:.1%} of the leads "
-            "fit into --memory, drawn by a hash of their ids; all figures are theirs."
+            "fit into --memory, drawn by a hash of their ids; all figures are theirs, but for the "
+            "counts of leads, events and outcomes, the leads that come in a week, and the search "
+            "for leads that are copies of others."
         )
     if sample["won_beside"]:
         yield (
@@ -199,15 +201,15 @@ def _about_figures(test: dict[str, Any]) -> Iterator[str]:
 
 
 def _describe_data(study: Study) -> dict[str, Any]:
-    crm, undated = study.crm, study.config.split.undated
+    every, undated = study.crm.overview, study.config.split.undated
     return {
-        "leads": len(crm.leads),
-        "events": len(crm.leads.history.occurred_us),
-        "outcomes": len(crm.outcomes.won),
-        "won": int(crm.outcomes.won.sum()),
-        "first_created": iso(int(crm.leads.created_us.min())),
-        "until": iso(crm.until_us),
-        "digest": crm.digest,
+        "leads": len(every),
+        "events": every.events,
+        "outcomes": len(every.outcomes.won),
+        "won": int(every.outcomes.won.sum()),
+        "first_created": iso(int(every.created_us.min())),
+        "until": iso(study.crm.until_us),
+        "digest": study.digest,
         **({"undated_order": study.config.split.order_by or "the rows"} if undated else {}),
     }
 
