@@ -24,10 +24,10 @@ import sys
 from functools import partial
 from pathlib import Path
 from serving.server import run
-from serving.settings import Settings
+from serving.settings import read
 from training.scorer import LeadScorer
 if __name__ == "__main__":
-    run(partial(LeadScorer.load, Path(sys.argv[1])), Settings(port=0, workers=int(sys.argv[2])))
+    run(partial(LeadScorer.load, Path(sys.argv[1])), read(port=0, workers=int(sys.argv[2])))
     print("ended in order")
 """
 START_SECONDS, STOP_SECONDS = 120, 60

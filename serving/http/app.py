@@ -88,7 +88,7 @@ def create_app(
         lifespan=partial(_lifespan, slot, fill, chores),
         redirect_slashes=False,
     )
-    app.state.gate = gate
+    app.state.gate, app.state.pulse = gate, pulse
     routes.add_score_routes(app, slot, meters, now_us, threads=threads, gate=gate)
     health_routes.add_health_routes(app, slot, meters, pulse)
     if database is not None and gate is not None:
