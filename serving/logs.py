@@ -52,6 +52,5 @@ def config(level: str) -> dict[str, Any]:
         "disable_existing_loggers": False,
         "formatters": {"json": {"()": "serving.logs.JsonLines"}},
         "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json"}},
-        "loggers": {"sqlalchemy": {"level": "WARNING"}},  # it would log rows, which hold leads
         "root": {"level": level.upper(), "handlers": ["stderr"]},
     }

@@ -24,10 +24,11 @@ import sys
 from functools import partial
 from pathlib import Path
 from serving.server import run
-from serving.settings import read
+from serving import settings
 from training.scorer import LeadScorer
 if __name__ == "__main__":
-    run(partial(LeadScorer.load, Path(sys.argv[1])), read(port=0, workers=int(sys.argv[2])))
+    stated = settings.read(port=0, workers=int(sys.argv[2]))
+    run(partial(LeadScorer.load, Path(sys.argv[1])), stated)
     print("ended in order")
 """
 START_SECONDS, STOP_SECONDS = 120, 60
@@ -120,7 +121,7 @@ def answer_of(connection):
 
 def test_a_request_in_flight_is_answered_after_sigterm_and_no_new_one_taken(started):
     service = started()
-    assert service.ready() == {"status": "ready", "model": "leadqual/local"}
+    assert service.ready() == {"status": "ready"}
     with service.connect() as connection:
         connection.sendall(HEAD + BODY[:10])
         time.sleep(0.3)

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
-from serving.http.schemas import Moment, ReasonOut, _Request
+from serving.http.schemas import Moment, ReasonOut, Text, _Request
 
 Status = Literal[
     "waiting",
@@ -24,9 +24,7 @@ Status = Literal[
     "overridden",
 ]
 Kind = Literal["flagged", "inbound"]
-Reason = Annotated[
-    str, Field(min_length=1, max_length=2_000, pattern=r"^[^\x00]*$", description="For people.")
-]
+Reason = Annotated[Text, Field(min_length=1, max_length=2_000, description="For people.")]
 Until = Field(
     description="When the lead may be handed off again, where this ends the hand-off; after `at`."
 )

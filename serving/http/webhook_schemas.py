@@ -5,7 +5,7 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, Field
 
-from serving.http.schemas import Identifier, ReasonOut, _Request
+from serving.http.schemas import Identifier, ReasonOut, Text, _Request
 from serving.store.outbox import MessageType
 from serving.webhooks import LONGEST_URL
 
@@ -15,7 +15,7 @@ TYPES = "Of messages; all of them where it is left out or empty."
 class EndpointRequest(_Request):
     """Who is to be told of what happens to leads."""
 
-    url: Annotated[str, Field(min_length=1, max_length=LONGEST_URL)] = Field(
+    url: Annotated[Text, Field(min_length=1, max_length=LONGEST_URL)] = Field(
         description="https, without user name and fragment; not of a private network, unless the "
         "service's policy allows it.",
         examples=["https://crm.example/leadqual"],
