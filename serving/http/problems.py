@@ -120,6 +120,12 @@ def of(status: int, code: str, detail: str, headers: Mapping[str, str] | None = 
     return Problem(status, detail, [Fault("#", detail, code)], headers)
 
 
+def no_database() -> Problem:
+    """Return the problem of a database that cannot be used now."""
+    detail = "the service's database cannot be used now: send this again later"
+    return of(503, "no_database", detail, {"Retry-After": RETRY_SECONDS})
+
+
 def invalid_json() -> Problem:
     """Return the problem of a body that cannot be read as JSON."""
     return of(400, "invalid_json", "the body is not JSON (UTF-8), or is nested too deeply")
@@ -166,8 +172,7 @@ async def on_problem(_request: Request, error: Exception) -> Response:
 async def on_database_error(_request: Request, error: Exception) -> Response:
     """Answer for a database that cannot be used: nothing was lost, and it may be back soon."""
     logger.error("the database cannot be used", exc_info=error)
-    detail = "the service's database cannot be used now: send this again later"
-    return of(503, "no_database", detail, {"Retry-After": RETRY_SECONDS}).response()
+    return no_database().response()
 
 
 async def on_invalid_request(_request: Request, error: Exception) -> Response:
