@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from features.history import DAY_US
 from features.moments import iso
-from serving.store import audit
+from serving.store import audit, tables
 from serving.store.tables import changes, decisions, events, leads, outcomes, tombstones
 from tests.scorers import AS_OF_US, EPOCH_US, json_leads
 from tests.states import crm, put
@@ -404,7 +404,7 @@ def test_nothing_is_kept_about_an_erased_lead(service):
 
 def test_a_write_is_noted_with_whom_it_was_about(service):
     sent(service, "events", event(), event("E-2", "L-2"))
-    rows = service.rows(sa.select(audit.audit.c.action, audit.audit.c.client))
+    rows = service.rows(sa.select(tables.audit.c.action, tables.audit.c.client))
     assert rows == [("POST /v1/events", "crm")] * 2
 
 
