@@ -139,10 +139,11 @@ def main() -> int:
     url = f"sqlite:///{folder / 'leadqual.db'}"
     key = made_key(folder, url)
     with service(folder, url, clock) as port:
+        say(f"\nThe service begins on {clock.now:%Y-%m-%d} with what the CRM knows, and no model.")
+        collect(Crm(port, key), world, datetime.min.replace(tzinfo=UTC), clock.now)
+    learn(folder, url, clock, "first")
+    with service(folder, url, clock) as port:
         crm = Crm(port, key)
-        say(f"\nThe service begins on {clock.now:%Y-%m-%d} with what the CRM knows.")
-        collect(crm, world, datetime.min.replace(tzinfo=UTC), clock.now)
-        learn(folder, url, clock, "first")
         wait_for_model(crm, "1")
         team = SalesTeam(crm, random.Random(7))  # noqa: S311
         for day in range(LIVE_DAYS):
@@ -276,7 +277,7 @@ class SalesTeam:
 
     crm: Crm
     rng: random.Random
-    working: dict[str, Row | None] = field(default_factory=dict)
+    working: dict[str, Row] = field(default_factory=dict)
 
     def work(self, world: World, since: datetime, until: datetime) -> None:
         """Do a day's work."""
@@ -289,11 +290,11 @@ class SalesTeam:
         for closed in world.outcomes:
             if not since < closed["closed_at"] <= until:
                 continue
-            handoff = self.working.pop(closed["lead_id"], None)
-            if handoff is None:
+            worked = self.working.pop(closed["lead_id"], None)
+            if worked is None:
                 self.crm.post("/v1/outcomes", "outcomes", [outcome(closed)])
             else:
-                self._do(handoff, closed["outcome"], closed["closed_at"])
+                self._do(worked, closed["outcome"], closed["closed_at"])
 
     def _do(self, handoff: Row, action: str, at: datetime, **more: str) -> Row:
         path = f"/v1/handoffs/{handoff['handoff_id']}/{action}"
