@@ -134,6 +134,7 @@ def _app(slot: ModelSlot, settings: Settings, load: Load | None = None) -> FastA
         load=load,
         database=None if url is None else Database.open(url),
         policy=settings.policy,
+        rate_limit_per_second=settings.rate_limit_per_second,
     )
 
 

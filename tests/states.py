@@ -35,13 +35,17 @@ class Crm:
     `now_us` may be set; `send` goes through the real application.
     """
 
-    def __init__(self, url, model=None, policy=None, scopes=keys.SCOPES):
+    def __init__(self, url, model=None, policy=None, scopes=keys.SCOPES, **options):
         self.now_us = AS_OF_US
         self.policy = policy or Policy()
         self.database = Database.open(url)
         self.slot = ModelSlot(served_model() if model is None else model)
         self.app = create_app(
-            self.slot, now_us=lambda: self.now_us, database=self.database, policy=self.policy
+            self.slot,
+            now_us=lambda: self.now_us,
+            database=self.database,
+            policy=self.policy,
+            **options,
         )
         self.token = self.key("crm", scopes)
 

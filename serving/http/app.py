@@ -39,6 +39,7 @@ def create_app(
     load: Callable[[], LeadScorer] | None = None,
     database: Database | None = None,
     policy: Policy | None = None,
+    rate_limit_per_second: int = 0,
 ) -> FastAPI:
     """Compose the application: the stateless one, or with a database the whole service.
 
@@ -56,9 +57,11 @@ def create_app(
     database : Database, optional
         With it every route under ``/v1`` asks for a key.
     policy : Policy, optional
+    rate_limit_per_second : int
+        Requests that a key may send on average; 0 for any number.
     """
     meters = Meters()
-    gate = None if database is None else Gate(database, now_us)
+    gate = None if database is None else Gate(database, now_us, rate_limit_per_second)
     chores: list[Chore] = []
     bodies: list[type[BaseModel]] = [ScoreRequest]
     if slot.model is not None:
@@ -70,6 +73,7 @@ def create_app(
         lifespan=partial(_lifespan, slot, meters, load, chores),
         redirect_slashes=False,
     )
+    app.state.gate = gate
     routes.add_score_routes(app, slot, meters, now_us, threads=threads, gate=gate)
     routes.add_health_routes(app, slot, meters)
     if database is not None and gate is not None:
@@ -118,7 +122,11 @@ def _document(app: FastAPI, bodies: Iterable[type[BaseModel]]) -> dict[str, Any]
     """Return the OpenAPI document, with the models that routes read and answer as bytes."""
     if app.openapi_schema is None:
         schema = get_openapi(
-            title=app.title, version=app.version, description=app.description, routes=app.routes
+            title=app.title,
+            version=app.version,
+            description=app.description,
+            routes=app.routes,
+            webhooks=app.webhooks.routes,
         )
         found = documented.schemas(bodies)
         schema.setdefault("components", {}).setdefault("schemas", {}).update(found)

@@ -16,10 +16,10 @@ WRITE_STATUSES = (400, *KEYED_STATUSES, 413, 415, 422, 503)
 READ_STATUSES = (*KEYED_STATUSES, 422, 503)
 
 
-def json_body(body: type[BaseModel]) -> dict[str, Any]:
+def json_body(body: type[BaseModel], *, required: bool = True) -> dict[str, Any]:
     """Return what a route's ``openapi_extra`` says of its body."""
-    schema = {"$ref": REF.format(model=body.__name__)}
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+    content = {"application/json": {"schema": {"$ref": REF.format(model=body.__name__)}}}
+    return {"requestBody": {"required": required, "content": content}}
 
 
 def answered(answer: type[BaseModel], *statuses: int) -> dict[int | str, dict[str, Any]]:

@@ -98,7 +98,7 @@ def _written(  # noqa: PLR0917
         audit.note(
             connection,
             call.client,
-            path,
+            f"{request.method} {request.scope['route'].path}",  # as declared: ids stand in the path
             done.lead_ids,
             now_us=call.now_us,
             request_id=call.request_id,
