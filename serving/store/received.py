@@ -10,12 +10,11 @@ import numpy as np
 import sqlalchemy as sa
 
 from features.attributes import Attribute
+from features.catalogue import UNVERIFIED
 from features.history import History, from_columns
 from features.matrix import Leads
 from serving.store.tables import changes, decisions, events, leads
 
-UNVERIFIED = "_unverified"
-"""What follows the type of an event that is not verified; the views for training say the same."""
 INQUIRY = "inquiry"
 ALL = 2**63 - 1
 YES_NO = {"true": True, "false": False}
@@ -111,15 +110,18 @@ _LOCK = (
 _MERGED = sa.select(leads.c.lead_id, leads.c.merged_into, leads.c.merged_us).where(
     leads.c.merged_into.in_(_IDS)
 )
-_EVENTS = (
+_VERIFIED = sa.or_(events.c.verified, events.c.unverified_seq > sa.bindparam("seq"))
+# Until a later event showed otherwise.
+_EVENTS: sa.Select[Any] = (
     sa.select(
         *(
             events.c[name]
             for name in (
                 *("lead_id", "seq", "occurred_us", "recorded_us"),
-                *("event_type", "channel", "value", "verified"),
+                *("event_type", "channel", "value"),
             )
-        )
+        ),
+        _VERIFIED.label("verified"),
     )
     .where(events.c.lead_id.in_(_IDS), events.c.seq <= sa.bindparam("seq"))
     .order_by(events.c.occurred_us, events.c.seq)
