@@ -338,7 +338,7 @@ def test_a_proposal_that_ends_says_when_the_lead_comes_back(service, action, bod
 @pytest.mark.parametrize(
     ("action", "body", "why", "again"),
     [
-        ("recycle", {"reason": "no response: called thrice"}, "no response", (90, None)),
+        ("recycle", {"reason": "no response: called thrice"}, "no_response", (90, None)),
         ("recycle", {"reason": "timing"}, "timing", (180, None)),
         ("recycle", {"reason": "other"}, None, (90, None)),
         ("recycle", {"reason": "timing"} | UNTIL, "timing", (30, None)),

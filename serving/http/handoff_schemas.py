@@ -86,8 +86,8 @@ class HandoffOut(BaseModel):
     due_at: datetime | None = Field(description="Until when sales must have accepted it.")
     version: int = Field(description="What `If-Match` must say to do something to it.")
     why: str | None = Field(
-        description="A word for it: procedural, clerical, definitional; sla, cooled, suppressed; "
-        "no response, timing; over_capacity."
+        description="A word for it: procedural, clerical, definitional; sla, cooled, suppressed, "
+        "merged, won, lost; no_response, timing; over_capacity."
     )
     reason: str | None
     closing_attempts: list[datetime]

@@ -13,12 +13,20 @@ from serving.store.tables import changes, events
 
 ENGAGEMENT, REPAIR, NEVER = "engagement", "repair", "never"
 REJECTIONS = ("procedural", "clerical", "definitional")
-RECYCLE_DAYS = {"no response": 90, "timing": 180}
+RECYCLE_DAYS = {"no_response": 90, "timing": 180}
 """How long a recycled lead rests, by how the reason begins; else `USUAL_DAYS`."""
 USUAL_DAYS = 90
 TOO_LATE, COOLED, SUPPRESSED, MERGED = "sla", "cooled", "suppressed", "merged"
 WON, LOST = "won", "lost"
-"""Why hand-offs expire; the last two as an outcome says that was sent by itself."""
+EXPIRIES = {
+    TOO_LATE: "sales did not take it in time",
+    COOLED: "its score fell clearly below the threshold",
+    SUPPRESSED: "the lead was suppressed; the reason says how",
+    MERGED: "the lead turned out to be another one, which has a hand-off",
+    WON: "an outcome was sent: the lead was won",
+    LOST: "an outcome was sent: the lead was lost",
+}
+"""Why hand-offs expire."""
 
 CONDITIONS = {
     "rejected": ENGAGEMENT,
@@ -56,12 +64,12 @@ class Again:
 def begins(reason: str | None, known: Iterable[str]) -> str | None:
     """Return which of the known words a reason begins with.
 
-    >>> begins("Clerical: no telephone number", REJECTIONS), begins("no_response", RECYCLE_DAYS)
-    ('clerical', 'no response')
+    >>> begins("Clerical: no telephone number", REJECTIONS), begins("No response", RECYCLE_DAYS)
+    ('clerical', 'no_response')
     >>> begins("why not", REJECTIONS)
     """
     said = (reason or "").strip().lower().replace("_", " ").replace("-", " ")
-    return next((word for word in known if said.startswith(word)), None)
+    return next((word for word in known if said.startswith(word.replace("_", " "))), None)
 
 
 def condition(
