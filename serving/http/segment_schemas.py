@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from serving.http.item_schemas import MOST_ITEMS, Channel
 from serving.http.schemas import Identifier, Moment, Name, Text
 
+
 class _Lenient(BaseModel):
     model_config = ConfigDict(strict=True, extra="ignore", frozen=True, populate_by_name=True)
 
