@@ -11,7 +11,7 @@ from serving.store.database import DatabaseError
 
 logger = logging.getLogger(__name__)
 
-STOP_WITHIN_SECONDS = 5
+STOP_WITHIN_SECONDS = 3
 UNIFORM = SystemRandom().random
 
 

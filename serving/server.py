@@ -36,6 +36,9 @@ KEEP_ALIVE_SECONDS = 30
 ANSWERS_WITHIN_SECONDS = 60
 """A worker that does not is replaced; on a busy machine it takes long to start."""
 
+HANGING_SECONDS = 2
+"""For which threads that cannot be stopped are waited for at the end."""
+
 Load = Callable[[], LeadScorer]
 
 
@@ -53,6 +56,7 @@ class Worker:
     def __call__(self) -> FastAPI:
         """Return the application, which loads its model at start-up; it ends with its parent."""
         threading.Thread(target=_end_with_parent, daemon=True).start()
+        threading.Thread(target=_end_with_main, daemon=True).start()
         slot = ModelSlot()
         if isinstance(self.load, Source):
             return _app(slot, self.settings, follower=Follower(self.load, slot, now_us))
@@ -115,6 +119,7 @@ def serve(app: FastAPI | Worker, settings: Settings) -> None:
             supervisor.run()
             return
         server = uvicorn.Server(config)
+        threading.Thread(target=_end_with_main, daemon=True).start()
         with _stopped_by_sigterm(server):
             logger.info("listening", extra={"address": address(listener)})
             gc.collect()
@@ -189,6 +194,13 @@ def _end_with_parent() -> None:
     if parent := multiprocessing.parent_process():
         parent.join()
         os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _end_with_main() -> None:
+    """End when the main thread has, though others wait for a database that hangs."""
+    threading.main_thread().join()
+    time.sleep(HANGING_SECONDS)
+    os._exit(0)
 
 
 @contextmanager

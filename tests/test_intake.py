@@ -1,5 +1,6 @@
 """What clients send about leads: each fact once, whatever arrives how often and in what order."""
 
+import json
 import threading
 
 import pytest
@@ -7,7 +8,7 @@ import sqlalchemy as sa
 
 from features.history import DAY_US
 from features.moments import iso
-from serving.store import audit
+from serving.store import audit, tables
 from serving.store.tables import changes, decisions, events, leads, outcomes, tombstones
 from tests.scorers import AS_OF_US, EPOCH_US, json_leads
 from tests.states import crm, put
@@ -241,8 +242,8 @@ BAD = [
     (event(value=1e300), "out_of_range", "#/events/1/value"),
     (event(colour="red"), "unknown_field", "#/events/1/colour"),
     (event(event_id=""), "too_short", "#/events/1/event_id"),
-    (event(lead_id="L\x00"), "not_allowed", "#/events/1/lead_id"),
-    (event(event_type="a\x00"), "not_allowed", "#/events/1/event_type"),
+    (event(lead_id="L\x00"), "not_allowed_text", "#/events/1/lead_id"),
+    (event(event_type="a\x00"), "not_allowed_text", "#/events/1/event_type"),
     ("E-1", "wrong_type", "#/events/1 must be an object"),
     (None, "wrong_type", "#/events/1 must be an object"),
 ]
@@ -375,6 +376,11 @@ def test_an_outcome_is_stored_once_and_another_one_is_a_conflict(service):
         assert (result["status"], result["code"]) == ("rejected", "conflict")
     assert count(service, outcomes) == 2
     assert shown(service)["state"] == "won"
+    told = service.rows(sa.select(tables.messages.c.lead_id, tables.messages.c.payload))
+    assert [(row.lead_id, json.loads(row.payload)["data"]["amount"]) for row in told] == [
+        ("L-1", 5.5),
+        ("L-1", 5.5),
+    ]
 
 
 def test_outcomes_of_unknown_leads_are_kept_and_future_ones_refused(service):
@@ -404,7 +410,7 @@ def test_nothing_is_kept_about_an_erased_lead(service):
 
 def test_a_write_is_noted_with_whom_it_was_about(service):
     sent(service, "events", event(), event("E-2", "L-2"))
-    rows = service.rows(sa.select(audit.audit.c.action, audit.audit.c.client))
+    rows = service.rows(sa.select(tables.audit.c.action, tables.audit.c.client))
     assert rows == [("POST /v1/events", "crm")] * 2
 
 

@@ -84,7 +84,9 @@ def _try(operation, mode, head):
 
 
 def test_walks_through_the_service_keep_what_it_promises(service, document):
-    class Walk(document.as_state_machine()):
+    walks = document.as_state_machine()
+
+    class Walk(walks):  # type: ignore[valid-type, misc]
         def get_call_kwargs(self, case):
             return {"headers": {"Authorization": f"Bearer {service.token}"}}
 

@@ -132,7 +132,7 @@ def test_the_rule_finds_the_scanners_of_the_simulated_world_and_nobody_else():
     world = simulate(leads=2_000, months=6, seed=3, scenario="bots")
     mail = world.events.filter(pc.is_in(world.events["event_type"], pa.array([OPEN, CLICK])))
     since_us = NOW_US - 5 * DAY_US + 10 * HOUR_US  # the last newsletter; one each four weeks
-    of_lead = {}
+    of_lead: dict[str, list] = {}
     for row in mail.to_pylist():
         of_lead.setdefault(row["lead_id"], []).append(
             (to_us(row["occurred_at"]), row["event_type"])

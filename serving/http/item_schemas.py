@@ -6,22 +6,18 @@ from pydantic import AfterValidator, BaseModel, Field
 from pydantic_core import PydanticCustomError
 
 from features.attributes import RESERVED
-from serving.http.schemas import AttributeValue, Moment, Number, _Request
+from serving.http.schemas import (
+    AttributeValue,
+    Identifier,
+    Moment,
+    Name,
+    Number,
+    Text,
+    _Request,
+)
 
 MOST_ITEMS = 1_000
 MOST_ATTRIBUTES = 1_000
-_NO_NUL = {"pattern": "^[^\\u0000]*$"}
-
-
-def _plain(text: str) -> str:
-    """Refuse what no database keeps as text."""
-    if "\x00" in text:
-        raise PydanticCustomError("nul_character", "holds U+0000")
-    return text
-
-
-def _plain_value(value: str | float | bool | None) -> str | float | bool | None:
-    return _plain(value) if isinstance(value, str) else value
 
 
 def _unreserved(name: str) -> str:
@@ -30,31 +26,20 @@ def _unreserved(name: str) -> str:
     return name
 
 
-PlainId = Annotated[
-    str,
-    Field(min_length=1, max_length=256, json_schema_extra=_NO_NUL),
-    AfterValidator(_plain),
-]
-PlainName = Annotated[
-    str,
-    Field(min_length=1, max_length=200, json_schema_extra=_NO_NUL),
-    AfterValidator(_plain),
-]
-Channel = Annotated[str, Field(max_length=200, json_schema_extra=_NO_NUL), AfterValidator(_plain)]
-AttributeName = Annotated[PlainName, AfterValidator(_unreserved)]
-PlainValue = Annotated[AttributeValue, AfterValidator(_plain_value)]
-Suppress = Annotated[list[PlainName], Field(max_length=20)]
+Channel = Annotated[Text, Field(max_length=200)]
+AttributeName = Annotated[Name, AfterValidator(_unreserved)]
+Suppress = Annotated[list[Name], Field(max_length=20)]
 
 
 class LeadItem(_Request):
     """What a lead's record says: all of it, or what has changed."""
 
-    lead_id: PlainId
+    lead_id: Identifier
     created_at: Moment = Field(description="A fact: another one than before is a conflict.")
-    attributes: Annotated[dict[AttributeName, PlainValue], Field(max_length=MOST_ATTRIBUTES)] = (
-        Field(default_factory=dict, description="Those that differ from before; null empties one.")
-    )
-    account_id: PlainId | None = Field(default=None, description="null keeps what is known.")
+    attributes: Annotated[
+        dict[AttributeName, AttributeValue], Field(max_length=MOST_ATTRIBUTES)
+    ] = Field(default_factory=dict, description="Those that differ; null empties one.")
+    account_id: Identifier | None = Field(default=None, description="null keeps what is known.")
     suppress: Suppress | None = Field(
         default=None,
         description="Why this lead is never flagged; replaces what is known, null keeps it. "
@@ -70,13 +55,13 @@ class LeadItem(_Request):
 class EventItem(_Request):
     """Something that a lead did, or that was done to it; sent again, it is the same one."""
 
-    event_id: PlainId
-    lead_id: PlainId
-    event_type: PlainName
+    event_id: Identifier
+    lead_id: Identifier
+    event_type: Name
     occurred_at: Moment
     channel: Channel | None = None
     value: Number | None = None
-    source: PlainId | None = Field(
+    source: Identifier | None = Field(
         default=None, description="Whose `event_id` it is; the client's name where left out."
     )
     recorded_at: Moment | None = Field(
@@ -87,7 +72,7 @@ class EventItem(_Request):
 class OutcomeItem(_Request):
     """How a lead was closed."""
 
-    lead_id: PlainId
+    lead_id: Identifier
     closed_at: Moment
     outcome: Literal["won", "lost"]
     amount: Number | None = None
@@ -117,7 +102,7 @@ class OutcomesRequest(_Request):
 class MergeRequest(_Request):
     """The lead that goes on for both."""
 
-    into: PlainId
+    into: Identifier
 
 
 class ItemOut(BaseModel):

@@ -45,7 +45,6 @@ DETAILS: dict[str, tuple[str, str]] = {
     "not_a_time": ("not_a_time", "must be an RFC 3339 time such as 2026-08-01T09:00:00+09:00"),
     "no_time_zone": ("no_time_zone", "must say its time zone: end it with Z or +09:00"),
     "literal_error": ("not_one_of", "must be one of {expected}"),
-    "nul_character": ("not_allowed", "must not hold the character U+0000"),
     "reserved_name": ("reserved_name", "is a field of the lead, and no attribute"),
     "time_out_of_range": ("time_out_of_range", "must lie in the years 1970 to 2199"),
 }

@@ -9,8 +9,8 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import to_json
 
-from serving.http.item_schemas import AttributeName, Channel, PlainId, PlainValue
-from serving.http.schemas import Moment, Number
+from serving.http.item_schemas import AttributeName, Channel
+from serving.http.schemas import AttributeValue, Identifier, Moment, Number
 from serving.http.segment_schemas import Message
 from serving.store.items import NOT_SAID, Event, Lead, Link, Result, rejected
 
@@ -38,8 +38,8 @@ _moment: TypeAdapter[int] = TypeAdapter(Moment)
 _number: TypeAdapter[float] = TypeAdapter(Number)
 _channel: TypeAdapter[str] = TypeAdapter(Channel)
 _name: TypeAdapter[str] = TypeAdapter(AttributeName)
-_value: TypeAdapter[Any] = TypeAdapter(PlainValue)
-_id: TypeAdapter[str] = TypeAdapter(PlainId)
+_value: TypeAdapter[Any] = TypeAdapter(AttributeValue)
+_id: TypeAdapter[str] = TypeAdapter(Identifier)
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from serving.http.item_schemas import MOST_ITEMS, Channel, PlainId, PlainName
-from serving.http.schemas import Moment
-
-Mapping_ = dict[str, Any]
+from serving.http.item_schemas import MOST_ITEMS, Channel
+from serving.http.schemas import Identifier, Moment, Name, Text
 
 
 class _Lenient(BaseModel):
@@ -20,24 +18,24 @@ class Message(_Lenient):
     `userId`, else `anonymousId`, is the `lead_id`; `messageId` is the `event_id`.
     """
 
-    type: str = Field(
+    type: Text = Field(
         default="track",
         description="`track` and `screen` are events, `page` is a `web_visit`; `identify` is the "
         "lead's record, `group` its account, `alias` a merge.",
     )
-    messageId: PlainId | None = None  # noqa: N815
-    userId: PlainId | None = None  # noqa: N815
-    anonymousId: PlainId | None = None  # noqa: N815
-    previousId: PlainId | None = None  # noqa: N815
-    groupId: PlainId | None = None  # noqa: N815
-    event: PlainName | None = None
+    messageId: Identifier | None = None  # noqa: N815
+    userId: Identifier | None = None  # noqa: N815
+    anonymousId: Identifier | None = None  # noqa: N815
+    previousId: Identifier | None = None  # noqa: N815
+    groupId: Identifier | None = None  # noqa: N815
+    event: Name | None = None
     timestamp: Moment | None = None
     originalTimestamp: Moment | None = None  # noqa: N815
     sentAt: Moment | None = None  # noqa: N815
     channel: Channel | None = None
-    properties: Mapping_ | None = None
-    traits: Mapping_ | None = None
-    context: Mapping_ | None = None
+    properties: dict[str, Any] | None = None
+    traits: dict[str, Any] | None = None
+    context: dict[str, Any] | None = None
 
 
 class TrackRequest(Message):

@@ -28,6 +28,8 @@ OVERDUE_SECONDS = 30.0
 DELIVER_SECONDS, RETAIN_SECONDS = 1.0, 3_600.0
 
 BODIES: tuple[type[BaseModel], ...] = (
+    *INTAKE_BODIES,
+    *SEGMENT_BODIES,
     handoff_schemas.StepIn,
     *dict.fromkeys(handoff_schemas.BODIES.values()),
     *webhook_routes.BODIES,

@@ -24,7 +24,8 @@ class Policy:
     inbound_sla_hours : float
         Within which sales takes up an inbound inquiry.
     skew_seconds : float
-        How far a sender's clock may be ahead where a lead was created or closed: later is refused.
+        How far a sender's clock may be ahead: what was done later is clamped to the moment of
+        receipt, and a lead that was created or closed later is refused.
     margin : float or None
         Log-odds that a flagged lead must fall below the threshold before it is no longer flagged;
         None: as much as the model's own scores move from week to week without news, else 0.1.
