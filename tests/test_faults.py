@@ -2,7 +2,6 @@
 
 import threading
 import time
-from contextlib import suppress
 
 import psutil
 import pytest
@@ -149,7 +148,8 @@ def test_sigterm_ends_it_though_the_database_hangs(model):
             try:
                 for each in frozen:
                     each.suspend()
-                waiting = threading.Thread(target=_try, args=(service, token))
+                cut: list[int] = []
+                waiting = threading.Thread(target=_add, args=(service, token, cut))
                 waiting.start()
                 assert service.until(503, "GET", "/readyz")["errors"][0]["code"] == "no_database"
                 assert service.ask("GET", "/livez")[0] == 200
@@ -159,6 +159,7 @@ def test_sigterm_ends_it_though_the_database_hangs(model):
                     each.resume()
             waiting.join()
             assert took < 20
+            assert cut == [503]
             assert service.process.returncode is not None
 
 
@@ -167,6 +168,5 @@ def _family(pid):
     return [first, *first.children(recursive=True)]
 
 
-def _try(service, token):
-    with suppress(OSError):
-        service.ask("POST", "/v1/webhooks", token, ENDPOINT)
+def _add(service, token, statuses):
+    statuses.append(service.ask("POST", "/v1/webhooks", token, ENDPOINT)[0])

@@ -106,7 +106,8 @@ def test_metrics_tell_the_figures_and_that_the_database_is_up(service):
         "leadqual_model_loaded 1.0",
     ):
         assert line in text
-    assert 0 <= float(re.search(r"^leadqual_figures_age_seconds (.*)$", text, re.M)[1]) < 60
+    (age,) = re.findall(r"^leadqual_figures_age_seconds (.*)$", text, re.M)
+    assert 0 <= float(age) < 60
 
 
 class Refusing:
