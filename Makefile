@@ -1,7 +1,7 @@
 # The tasks of this project: `make` alone lists them. They need Python 3.11 or newer and make, nothing else.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format types layers bounds train serve notebooks bench docs lock clean
+.PHONY: help setup demo test lint format types layers secure audit bounds train serve notebooks bench docs lock clean
 
 # Set on the command line: `make serve MODEL=my-model PORT=9000`.
 PYTHON  ?=
@@ -27,7 +27,7 @@ setup: .venv/.ready ## make .venv with the locked packages and the command .venv
 demo: setup ## the main job: simulate a CRM, learn, promote, score a backlog, ask the service; into demo/
 	@$(DEMO)
 
-test: lint types layers bounds ## every check: lint, types, layers, bounds, tests, doctests, notebooks
+test: lint types layers secure bounds ## every check: lint, types, layers, secure, bounds, tests, doctests, notebooks
 	$(RUN) -m pytest -n $(WORKERS)
 	$(NBMAKE) -n $(WORKERS) notebooks
 
@@ -44,6 +44,12 @@ types: setup ## types (mypy, strict)
 
 layers: setup ## who may import whom (import-linter)
 	.venv/bin/lint-imports --no-logo
+
+secure: setup ## what is known to be dangerous in the code that ships (bandit)
+	.venv/bin/bandit --quiet --recursive --configfile pyproject.toml features training serving leadqual.py
+
+audit: setup ## known holes in the locked packages (pip-audit); asks the package index, so no part of `make test`
+	.venv/bin/pip-audit --strict --require-hashes --disable-pip --requirement requirements.lock
 
 bounds: setup ## the compiled loops with every index checked, which they are not when they run
 	NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=.numba_checked $(RUN) -m pytest -q -n $(WORKERS) $(COMPILED)

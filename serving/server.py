@@ -26,6 +26,7 @@ from serving.follower import Follower, Source
 from serving.http.app import create_app
 from serving.served_model import ModelSlot, ServedModel
 from serving.settings import Settings, is_loopback
+from serving.store import erasure
 from serving.store.database import Database
 from training.scorer import LeadScorer
 
@@ -164,17 +165,28 @@ def _app(
     follower: Follower | None = None,
 ) -> FastAPI:
     """Compose the application, with the database where one is given."""
-    url = settings.database_url
     return create_app(
         slot,
         now_us=now_us,
         threads=settings.threads,
         load=load,
         follower=follower,
-        database=None if url is None else Database.open(url),
+        database=None if settings.database_url is None else _database(settings),
         policy=settings.policy,
         rate_limit_per_second=settings.rate_limit_per_second,
+        tombstones_file=settings.tombstones_file,
     )
+
+
+def _database(settings: Settings) -> Database:
+    """Open the database, and erase what must not be in it any more."""
+    assert settings.database_url is not None  # noqa: S101  # asked before
+    database = Database.open(settings.database_url)
+    if settings.tombstones_file is not None:
+        erased = erasure.apply(database, settings.tombstones_file, now_us())
+        if erased:
+            logger.warning("erased %d leads again: the database was restored", erased)
+    return database
 
 
 def _end_with_parent() -> None:

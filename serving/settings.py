@@ -6,7 +6,7 @@ import ipaddress
 import os
 import socket
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -59,6 +59,9 @@ class Settings(BaseSettings):
     rate_limit_per_second : int
         Requests that one key may send to one process, on average over ten seconds; 0 for any
         number.
+    tombstones_file : Path or None
+        Where erasures are noted, beside the database and not in its backups: at its start the
+        service erases again what a restored backup knows.
     policy : Policy
 
     Examples
@@ -87,6 +90,7 @@ class Settings(BaseSettings):
     model_cache: Path = Field(default_factory=lambda: _user_cache() / "leadqual")
     database_url: str | None = None
     rate_limit_per_second: int = Field(default=200, ge=0, le=1_000_000)
+    tombstones_file: Path | None = None
     policy: Policy = Field(default_factory=Policy)
 
     @classmethod
@@ -145,14 +149,14 @@ def stated(file: str | None = None, **options: Any) -> Stated:
     UsageError
         Names every setting that cannot be used, and keys of files that are unknown.
     """
-    environment = EnvSettingsSource(Settings)
-    ignored = tuple(_unknown_variables(os.environ))
     sources: list[tuple[str, Mapping[str, Any]]] = [
         ("option", {name: value for name, value in options.items() if value is not None}),
-        ("environment", _called("the environment", environment)),
-        (str(DOTENV), _lines(DOTENV) if DOTENV.is_file() else {}),
+        ("environment", _called("the environment", EnvSettingsSource(Settings))),
     ]
     named = file or os.environ.get(FILE_VARIABLE)
+    if DOTENV.is_file():
+        sources.append((str(DOTENV), _lines(DOTENV)))
+        named = named or dotenv_values(DOTENV).get(FILE_VARIABLE)
     if named:
         sources.append((named, _file(Path(named))))
     values: dict[str, Any] = {}
@@ -161,7 +165,7 @@ def stated(file: str | None = None, **options: Any) -> Stated:
         for name, value in flat(given):
             if name in KNOWN and name not in origins:
                 values[name], origins[name] = value, origin
-    return Stated(_valid(values, origins), origins, ignored)
+    return Stated(_valid(values, origins), origins, tuple(_unknown_variables(os.environ)))
 
 
 def flat(given: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
@@ -259,7 +263,7 @@ def _unknown_variables(variables: Mapping[str, Any]) -> Iterator[str]:
             yield _unlike(name, known)
 
 
-def _unlike(name: str, known: "list[str] | tuple[str, ...]") -> str:
+def _unlike(name: str, known: Sequence[str]) -> str:
     near = difflib.get_close_matches(name, known, 1)
     return f"{name} is unknown" + (f", did you mean {near[0]}?" if near else "")
 

@@ -4,6 +4,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
@@ -43,6 +44,7 @@ def create_app(
     database: Database | None = None,
     policy: Policy | None = None,
     rate_limit_per_second: int = 0,
+    tombstones_file: Path | None = None,
 ) -> FastAPI:
     """Compose the application: the stateless one, or with a database the whole service.
 
@@ -64,6 +66,8 @@ def create_app(
     policy : Policy, optional
     rate_limit_per_second : int
         Requests that a key may send on average; 0 for any number.
+    tombstones_file : Path, optional
+        Where erasures are noted for after a restore.
     """
     pulse = None if database is None else Pulse(database)
     meters = Meters([partial(gauges.of_model, slot), partial(gauges.of_database, pulse)])
@@ -92,7 +96,7 @@ def create_app(
     routes.add_score_routes(app, slot, meters, now_us, threads=threads, gate=gate)
     health_routes.add_health_routes(app, slot, meters, pulse)
     if database is not None and gate is not None:
-        state = State(database, gate, slot, meters, now_us, policy or Policy())
+        state = State(database, gate, slot, meters, now_us, policy or Policy(), tombstones_file)
         chores += stateful.chores(state)
         bodies += stateful.BODIES
         stateful.add_routes(app, state)

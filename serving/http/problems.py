@@ -44,6 +44,8 @@ DETAILS: dict[str, tuple[str, str]] = {
     "too_long": ("too_many", "must have at most {max_length} items"),
     "not_a_time": ("not_a_time", "must be an RFC 3339 time such as 2026-08-01T09:00:00+09:00"),
     "no_time_zone": ("no_time_zone", "must say its time zone: end it with Z or +09:00"),
+    "literal_error": ("not_one_of", "must be one of {expected}"),
+    "reserved_name": ("reserved_name", "is a field of the lead, and no attribute"),
     "time_out_of_range": ("time_out_of_range", "must lie in the years 1970 to 2199"),
 }
 """Code and text by pydantic's (and our own) type of error."""
@@ -134,6 +136,12 @@ def invalid(error: ValidationError) -> Problem:
     if found[0]["type"] == "json_invalid":
         return invalid_json()
     return contradiction([_fault(item, item["loc"]) for item in found[:MOST_ERRORS]], len(found))
+
+
+def faults(error: ValidationError, path: Sequence[int | str] = ()) -> list[Fault]:
+    """Return what is wrong in a part of a body that stands at a path."""
+    found = error.errors(include_url=False, include_context=True, include_input=False)
+    return [_fault(item, (*path, *item["loc"])) for item in found]
 
 
 def contradiction(faults: Sequence[Fault], total: int | None = None) -> Problem:
