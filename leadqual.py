@@ -9,6 +9,7 @@ import typer
 from features.commands import app as features_commands
 from features.terminal import say
 from serving.commands import app as serving_commands
+from serving.store.commands import app as store_commands
 from training.commands import app as training_commands
 
 EXIT_CODES = {
@@ -34,7 +35,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for commands in (features_commands, training_commands, serving_commands):
+for commands in (features_commands, training_commands, serving_commands, store_commands):
     app.add_typer(commands)
 
 

@@ -1,6 +1,7 @@
 """The commands that apply a model: `score` a backlog and `serve` the API."""
 
 import time
+from collections.abc import Iterable
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -19,6 +20,7 @@ from features.commands import (
     Timezone,
 )
 from features.rules import MAX_REJECTED_SHARE
+from serving.store.commands import DatabaseUrl, SettingsFile
 
 app = typer.Typer()
 
@@ -30,10 +32,6 @@ ExpectDigest = Annotated[
 ]
 Registry = Annotated[
     str, typer.Option("--registry", envvar="MLFLOW_TRACKING_URI", help="The MLflow registry.")
-]
-DatabaseUrl = Annotated[
-    str | None,
-    typer.Option("--database-url", help="sqlite:///leadqual.db or postgresql://… for the history."),
 ]
 
 LEAST_MEMORY = "512M"
@@ -138,18 +136,20 @@ def serve(
     ] = None,
     database_url: DatabaseUrl = None,
     registry: Registry = DEFAULT_URI,
+    settings: SettingsFile = None,
 ) -> None:
     """Serve the scoring API until SIGTERM.
 
     With a database it keeps the history and hands leads off.
     """
-    from serving import settings
     from serving.server import run
+    from serving.settings import stated
     from training.registry import open_model
 
-    _refuse_empty(expect_digest=expect_digest)
-    stated = settings.read(host=host, port=port, workers=workers, database_url=database_url)
-    run(partial(open_model, model, expect_digest=expect_digest, uri=registry), stated)
+    _refuse_empty(expect_digest=expect_digest, settings=settings)
+    found = stated(settings, host=host, port=port, workers=workers, database_url=database_url)
+    _say_ignored(found.ignored)
+    run(partial(open_model, model, expect_digest=expect_digest, uri=registry), found.settings)
 
 
 @app.command()
@@ -186,6 +186,33 @@ def replay(
         terminal.answer(asdict(found))
     if found.same == "no":
         raise typer.Exit(3)
+
+
+@app.command()
+def settings(file: SettingsFile = None, as_json: AsJson = False) -> None:
+    """Show every setting, where its value comes from and what it means; secrets are hidden."""
+    from serving.settings import stated
+    from serving.settings_listed import lines
+
+    found = stated(file)
+    _say_ignored(found.ignored)
+    if as_json:
+        terminal.answer([asdict(line) for line in lines(found)])
+        return
+    terminal.table(
+        "Settings: options come before the environment, .env, a file and defaults",
+        ("setting", "value", "from", "meaning"),
+        [
+            (line.name, "none" if line.value is None else line.value, line.origin, line.meaning)
+            for line in lines(found)
+        ],
+        result=True,
+    )
+
+
+def _say_ignored(ignored: Iterable[str]) -> None:
+    for each in ignored:
+        terminal.say(f"the environment's {each}")
 
 
 def _refuse_empty(**options: str | None) -> None:

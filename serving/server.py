@@ -135,6 +135,7 @@ def _app(slot: ModelSlot, settings: Settings, load: Load | None = None) -> FastA
         database=None if settings.database_url is None else _database(settings),
         policy=settings.policy,
         tombstones_file=settings.tombstones_file,
+        rate_limit_per_second=settings.rate_limit_per_second,
     )
 
 

@@ -1,24 +1,47 @@
 """The service's settings, and the only reader of the environment; the model has its own."""
 
+import dataclasses
+import difflib
 import ipaddress
+import os
 import socket
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from dotenv import dotenv_values
 from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    DotEnvSettingsSource,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+    TomlConfigSettingsSource,
+)
 
 from features.findings import UsageError
 from serving.store.policy import Policy
 
+PREFIX, NESTED = "LEADQUAL_", "__"
+FILE_VARIABLE = f"{PREFIX}SETTINGS_FILE"
+DOTENV = Path(".env")
+NONE = "none"
+"""Written where a setting shall have no value: for ever, or as the model says."""
+
 
 class Settings(BaseSettings):
-    """What `leadqual serve` can be told, by option or as ``LEADQUAL_<NAME>`` in the environment.
+    """What `leadqual serve` can be told; `read` says where.
 
     Attributes
     ----------
-    host, port
-        Where to listen; port 0 takes a free one.
+    host
+        Where to listen. Without a database only this machine's own addresses are allowed.
+    port : int
+        Port to listen on; 0 takes a free one.
     workers : int
         Processes, each with its own copy of the model.
     threads : int
@@ -26,13 +49,16 @@ class Settings(BaseSettings):
     stop_within_seconds : int
         How long requests in flight may take after SIGTERM.
     log_level : str
+        The least important lines that are logged: debug, info, warning or error.
     database_url : str or None
         With it the service keeps a history: ``sqlite:///leadqual.db`` or ``postgresql://…``.
     tombstones_file : Path or None
         Where erasures are noted, beside the database and not in its backups: at its start the
         service erases again what a restored backup knows.
+    rate_limit_per_second : int
+        Requests that one key may send to one process, on average over ten seconds; 0 for any
+        number.
     policy : Policy
-        As ``LEADQUAL_POLICY__SLA_HOURS=8`` in the environment.
 
     Examples
     --------
@@ -41,7 +67,13 @@ class Settings(BaseSettings):
     """
 
     model_config = SettingsConfigDict(
-        env_prefix="LEADQUAL_", env_nested_delimiter="__", frozen=True, extra="ignore"
+        env_prefix=PREFIX,
+        env_nested_delimiter=NESTED,
+        env_ignore_empty=True,
+        env_file_encoding="utf-8-sig",
+        frozen=True,
+        extra="forbid",
+        allow_inf_nan=False,
     )
 
     host: str = "127.0.0.1"
@@ -52,25 +84,178 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     database_url: str | None = None
     tombstones_file: Path | None = None
+    rate_limit_per_second: int = Field(default=200, ge=0, le=1_000_000)
     policy: Policy = Field(default_factory=Policy)
 
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Take what is handed in and nothing else: `read` looks around."""
+        del settings_cls, env_settings, dotenv_settings, file_secret_settings
+        return (init_settings,)
 
-def read(**options: Any) -> Settings:
-    """Return the settings: options that are given (not None), else the environment, else defaults.
+
+@dataclass(frozen=True)
+class Stated:
+    """Settings, and where they come from.
+
+    Attributes
+    ----------
+    settings : Settings
+    origins : mapping of str to str
+        By name (``policy.sla_hours``): "option", "environment", or the file; defaults are not here.
+    ignored : tuple of str
+        What the environment has of unknown variables, each with the nearest known one.
+    """
+
+    settings: Settings
+    origins: Mapping[str, str]
+    ignored: tuple[str, ...]
+
+
+def read(file: str | None = None, **options: Any) -> Settings:
+    """Return the settings; `stated` says how."""
+    return stated(file, **options).settings
+
+
+def stated(file: str | None = None, **options: Any) -> Stated:
+    """Gather the settings: options (not None), the environment, ``.env``, a file, else defaults.
+
+    Parameters
+    ----------
+    file : str, optional
+        Ends in ``.toml``, or has lines as ``.env``. Else the one that ``LEADQUAL_SETTINGS_FILE``
+        names, if it does.
+    **options
 
     Raises
     ------
     UsageError
-        Names every setting that cannot be used.
+        Names every setting that cannot be used, and keys of files that are unknown.
     """
+    environment = EnvSettingsSource(Settings)
+    ignored = tuple(_unknown_variables(os.environ))
+    sources: list[tuple[str, Mapping[str, Any]]] = [
+        ("option", {name: value for name, value in options.items() if value is not None}),
+        ("environment", _called("the environment", environment)),
+        (str(DOTENV), _lines(DOTENV) if DOTENV.is_file() else {}),
+    ]
+    named = file or os.environ.get(FILE_VARIABLE)
+    if named:
+        sources.append((named, _file(Path(named))))
+    values: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    for origin, given in sources:
+        for name, value in flat(given):
+            if name in KNOWN and name not in origins:
+                values[name], origins[name] = value, origin
+    return Stated(_valid(values, origins), origins, ignored)
+
+
+def flat(given: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+    """Give names with dots and their values.
+
+    >>> list(flat({"port": 1, "policy": {"margin": "none"}}))
+    [('port', 1), ('policy.margin', None)]
+    """
+    for name, value in given.items():
+        if isinstance(value, Mapping):
+            yield from flat(value, f"{before}{name}.")
+        else:
+            none = isinstance(value, str) and value.lower() == NONE
+            yield f"{before}{name}", None if none else value
+
+
+def variable(name: str) -> str:
+    """Return the environment's variable of a setting.
+
+    >>> variable("policy.sla_hours")
+    'LEADQUAL_POLICY__SLA_HOURS'
+    """
+    return PREFIX + name.replace(".", NESTED).upper()
+
+
+def _names(fields: Mapping[str, Any]) -> Iterator[str]:
+    for name, field in fields.items():
+        if dataclasses.is_dataclass(field.annotation):
+            yield from (f"{name}.{each.name}" for each in dataclasses.fields(field.annotation))
+        else:
+            yield name
+
+
+KNOWN = tuple(_names(Settings.model_fields))
+"""The names of all settings, those of the policy with ``policy.`` before them."""
+_GROUPS = tuple({name.partition(".")[0] for name in KNOWN if "." in name})
+
+
+def _valid(values: Mapping[str, Any], origins: Mapping[str, str]) -> Settings:
+    nested: dict[str, Any] = {}
+    for name, value in values.items():
+        group, dot, rest = name.partition(".")
+        if dot:
+            nested.setdefault(group, {})[rest] = value
+        else:
+            nested[name] = value
     try:
-        return Settings(**{name: value for name, value in options.items() if value is not None})
+        return Settings(**nested)
     except ValidationError as error:
-        wrong = "; ".join(
-            f"LEADQUAL_{'__'.join(map(str, item['loc'])).upper()}: {item['msg']}"
-            for item in error.errors()
-        )
-        raise UsageError(f"settings that cannot be used: {wrong}") from error
+        wrong = []
+        for item in error.errors(include_input=False):
+            name = ".".join(map(str, item["loc"]))
+            wrong.append(f"{variable(name)} ({origins.get(name, 'default')}): {item['msg']}")
+        raise UsageError(f"settings that cannot be used: {'; '.join(wrong)}") from error
+
+
+def _file(path: Path) -> Mapping[str, Any]:
+    if not path.is_file():
+        raise UsageError(f"there is no file of settings {path}: check --settings, {FILE_VARIABLE}")
+    if path.suffix.lower() != ".toml":
+        return _lines(path)
+    try:
+        found = TomlConfigSettingsSource(Settings, path)()
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is not TOML: {error}") from error
+    _refuse(path, [_unlike(name, KNOWN) for name, _ in flat(found) if name not in KNOWN])
+    return found
+
+
+def _lines(path: Path) -> Mapping[str, Any]:
+    try:
+        written = dotenv_values(path, encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} is not UTF-8: save it as such") from error
+    _refuse(path, [*_unknown_variables(written)])
+    return _called(str(path), DotEnvSettingsSource(Settings, env_file=path))
+
+
+def _refuse(path: Path, unknown: list[str]) -> None:
+    if unknown:
+        raise UsageError(f"{path} has keys that are no settings: {'; '.join(unknown)}")
+
+
+def _called(where: str, source: EnvSettingsSource) -> Mapping[str, Any]:
+    try:
+        return source()
+    except SettingsError as error:
+        raise UsageError(f"{where} holds a setting that cannot be read: {error}") from error
+
+
+def _unknown_variables(variables: Mapping[str, Any]) -> Iterator[str]:
+    known = [FILE_VARIABLE, *map(variable, (*KNOWN, *_GROUPS))]
+    for name in variables:
+        if name.upper().startswith(PREFIX) and name.upper() not in known:
+            yield _unlike(name, known)
+
+
+def _unlike(name: str, known: "list[str] | tuple[str, ...]") -> str:
+    near = difflib.get_close_matches(name, known, 1)
+    return f"{name} is unknown" + (f", did you mean {near[0]}?" if near else "")
 
 
 def required_database_url(settings: Settings) -> str:

@@ -51,9 +51,9 @@ def test_a_lead_scores_as_the_stateless_api_says(service):
 def test_a_lead_is_shown_with_what_was_received(service):
     put(service, lead("L-1", event(1), event(2, "web_visit")))
     found = shown(service)
-    assert (found["events"], found["state"], found["fresh"]) == (2, "nurtured", True)
+    assert (found["events"], found["state"], found["fresh"]) == (2, "flagged", True)
     assert found["as_of"] == iso(AS_OF_US)
-    assert found["handoff"] is None or found["handoff"]["status"] == "proposed"
+    assert (found["handoff"]["status"], found["handoff"]["kind"]) == ("proposed", "inbound")
 
 
 def test_an_unknown_lead_is_a_404(service):

@@ -24,10 +24,11 @@ import sys
 from functools import partial
 from pathlib import Path
 from serving.server import run
-from serving.settings import Settings
+from serving import settings
 from training.scorer import LeadScorer
 if __name__ == "__main__":
-    run(partial(LeadScorer.load, Path(sys.argv[1])), Settings(port=0, workers=int(sys.argv[2])))
+    stated = settings.read(port=0, workers=int(sys.argv[2]))
+    run(partial(LeadScorer.load, Path(sys.argv[1])), stated)
     print("ended in order")
 """
 START_SECONDS, STOP_SECONDS = 120, 60

@@ -303,6 +303,15 @@ def test_of_more_snapshots_than_can_be_judged_some_leads_are_judged_wholly(monke
         np.testing.assert_array_equal(some.test, every.test & np.isin(study.snapshots.lead, kept))
 
 
+def test_of_a_sample_as_many_snapshots_are_judged_as_of_a_history_that_fits(monkeypatch):
+    crm, most = simulated_world().crm, 1_500
+    monkeypatch.setattr(under_test, "MOST_SNAPSHOTS_TO_JUDGE", most)
+    for memory in (None, 4_000 * sampling.BYTES_OF_SNAPSHOT):
+        study = prepare(crm, Config(), memory=memory)
+        judged = np.logical_or.reduce([cut.train | cut.test for cut in study.origins.cuts])
+        assert 0.7 < judged.sum() / most < 1.3
+
+
 def test_of_more_snapshots_than_can_be_fitted_some_leads_are_taken_wholly(monkeypatch):
     plain = plain_world()
     whole = prepare(plain.crm, PLAIN).snapshots

@@ -80,10 +80,13 @@ class Features(_Section):
 
 
 class Events(_Section):
-    """Event types that show what sales does: they end a lead's snapshots and are no features."""
+    """Event types that show what sales does: they end a lead's snapshots and are no features.
+
+    The service's own database says ``handoff_accepted`` where sales took up a lead.
+    """
 
     sales: tuple[str, ...] = SALES_TYPES
-    handoff: tuple[str, ...] = ()
+    handoff: tuple[str, ...] = ("handoff_accepted",)
 
 
 class RuleChoice(_Section):

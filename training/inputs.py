@@ -3,8 +3,9 @@
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import pyarrow as pa
 from pydantic import ValidationError
 
 from features import moments
@@ -22,6 +23,49 @@ from training.crm import Crm, from_tables
 from training.sampling import Taken, sample
 from training.scorer import ArtifactError, Card
 from training.shares import Progress
+
+
+class Places(NamedTuple):
+    """Where the tables of a history stand."""
+
+    leads: str
+    events: str
+    outcomes: str
+    changes: str | None
+
+
+def places(
+    source: str | None,
+    leads: str | None,
+    events: str | None,
+    outcomes: str | None,
+    changes: str | None,
+) -> Places:
+    """Give where the tables stand: as they are named, or the views of the service's database.
+
+    Raises
+    ------
+    UsageError
+        A table is not named, or both are.
+    """
+    named = {"--leads": leads, "--events": events, "--outcomes": outcomes, "--changes": changes}
+    given = [option for option, place in named.items() if place is not None]
+    if source is not None:
+        if given:
+            raise UsageError(
+                f"--source names all tables, and {', '.join(given)} is given too: give either"
+            )
+        if "#" in source:
+            raise UsageError("--source names a whole database: leave out what follows the #")
+        return Places(*(f"{source}#training_{name}" for name in Places._fields))
+    if leads is None or events is None or outcomes is None:
+        missing = [
+            option for option in ("--leads", "--events", "--outcomes") if option not in given
+        ]
+        raise UsageError(
+            f"{', '.join(missing)} must be given, or --source with the URL of a service's database"
+        )
+    return Places(leads, events, outcomes, changes)
 
 
 def settings(path: Path | None, horizon_days: int | None) -> Config:
@@ -153,21 +197,23 @@ def history(
     whole = changes is not None or settings.split.undated
     sources = None if whole else _too_large(places, memory)
     if sources is None:
-        yield lambda: sample(
-            crm(
-                leads,
-                events,
-                outcomes,
+        yield lambda: _freed(
+            sample(
+                crm(
+                    leads,
+                    events,
+                    outcomes,
+                    settings,
+                    until=until,
+                    timezone=timezone,
+                    changes=changes,
+                    reject_file=reject_file,
+                    max_rejected_share=max_rejected_share,
+                    now_us=now_us,
+                ),
                 settings,
-                until=until,
-                timezone=timezone,
-                changes=changes,
-                reject_file=reject_file,
-                max_rejected_share=max_rejected_share,
-                now_us=now_us,
-            ),
-            settings,
-            memory,
+                memory,
+            )
         )
         return
 
@@ -182,7 +228,13 @@ def history(
     aside = None if reject_file is None else Path(reject_file)
     with shares.split(_plans(sources, terms), sources, output, memory, progress) as splits:
         on_disk = shares.Shares(splits, read, aside, max_rejected_share)
-        yield lambda: on_disk.taken(settings, memory)
+        yield lambda: _freed(on_disk.taken(settings, memory))
+
+
+def _freed(taken: Taken) -> Taken:
+    """Give back what Arrow holds of the memory that tables took, for the fits."""
+    pa.default_memory_pool().release_unused()
+    return taken
 
 
 def _terms(settings: Config, until: str | None, timezone: str | None, now: int) -> dict[str, Any]:

@@ -143,7 +143,8 @@ class LeadScorer:
     rule : Rule
     reference : dict
         ``scores``: sorted out-of-time scores that percentiles refer to; ``features``: histograms
-        for monitoring; ``attributes``: how each looked on the leads it learned from; ``evidence``:
+        for monitoring; ``week_to_week``: by how much log-odds move in a week without events;
+        ``attributes``: how each looked on the leads it learned from; ``evidence``:
         what rules are fixed from.
     card : Card
     name, version : str

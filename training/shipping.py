@@ -10,11 +10,12 @@ import numpy.typing as npt
 from features.attributes import Attribute
 from features.catalogue import of_attribute
 from features.contract import Finding
-from features.history import Float32, Int64
-from features.matrix import FeatureSpec
+from features.history import DAY_US, Float32, Int64
+from features.matrix import FeatureSpec, event_counts, matrix
 from features.moments import iso
 from features.profile import Profile, moved, profiles, profiles_by_age, spread
 from training import handoff, level
+from training.calibration import Calibration
 from training.choosing import (
     Choice,
     Scored,
@@ -26,7 +27,7 @@ from training.choosing import (
     newest,
     training_rows,
 )
-from training.recipes import Recipe, importance
+from training.recipes import Estimator, Recipe, importance
 from training.sampling import of_winners
 from training.scorer import Card, LeadScorer
 from training.study import Study
@@ -89,6 +90,7 @@ def ship(study: Study, choice: Choice, judged: Sequence[Scored]) -> Shipped:
             "scores": _percentiles(final.probability(joined(cuts).log_odds)),
             "features": _histograms(rows.spec, X),
             "evidence": found.as_dict(),
+            "week_to_week": _week_to_week(study, rows.spec, refit, final, recent.row),
             "attributes": [asdict(one) for one in _profiles(study, rows.spec, every)],
         },
         Card(study.horizon_days, iso(study.crm.until_us), choice.recipe.name, {}, {}, {}, {}),
@@ -123,6 +125,30 @@ def _with_all_winners(study: Study, recipe: Recipe, rows: TrainingRows) -> Train
         known=study.labels(every, until, recipe.half_life_days, counts),
         importance=importance(every.as_of_us, until, recipe.half_life_days) * counts,
     )
+
+
+def _week_to_week(
+    study: Study, spec: FeatureSpec, refit: Estimator, final: Calibration, row: Int64
+) -> float:
+    """Tell how much log-odds move within a week in which nothing happens, in the median.
+
+    By that much a lead that was flagged may fall below the threshold before it is no longer.
+    """
+    row = spread(row)
+    lead, as_of_us = study.snapshots.lead[row], study.snapshots.as_of_us[row]
+    moments = (as_of_us, as_of_us + 7 * DAY_US)
+    events, leads = study.config.events, study.crm.leads
+    seen = [
+        event_counts((*events.sales, *events.handoff), leads, lead, moment) for moment in moments
+    ]
+    quiet = (seen[0] == seen[1]) & (moments[1] <= study.crm.until_us)
+    if study.config.split.undated or not quiet.any():
+        return 0.0
+    now, later = (
+        final.log_odds(refit.log_odds(matrix(spec, leads, lead[quiet], moment[quiet])))
+        for moment in moments
+    )
+    return float(np.median(np.abs(later - now)))
 
 
 def _used(spec: FeatureSpec) -> list[Attribute]:

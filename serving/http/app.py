@@ -41,6 +41,7 @@ def create_app(
     database: Database | None = None,
     policy: Policy | None = None,
     tombstones_file: Path | None = None,
+    rate_limit_per_second: int = 0,
 ) -> FastAPI:
     """Compose the application: the stateless one, or with a database the whole service.
 
@@ -60,9 +61,11 @@ def create_app(
     policy : Policy, optional
     tombstones_file : Path, optional
         Where erasures are noted for after a restore.
+    rate_limit_per_second : int
+        Requests that a key may send on average; 0 for any number.
     """
     meters = Meters()
-    gate = None if database is None else Gate(database, now_us)
+    gate = None if database is None else Gate(database, now_us, rate_limit_per_second)
     chores: list[Chore] = []
     bodies: list[type[BaseModel]] = [ScoreRequest]
     if slot.model is not None:
@@ -74,6 +77,7 @@ def create_app(
         lifespan=partial(_lifespan, slot, meters, load, chores),
         redirect_slashes=False,
     )
+    app.state.gate = gate
     routes.add_score_routes(app, slot, meters, now_us, threads=threads, gate=gate)
     routes.add_health_routes(app, slot, meters)
     if database is not None and gate is not None:

@@ -50,7 +50,7 @@ class LeadHandoffOut(BaseModel):
     episode: int
     kind: str
     status: str
-    proposed_at: datetime
+    proposed_at: datetime | None
     due_at: datetime | None
     version: int
 
@@ -162,7 +162,7 @@ def _decided(row: Any) -> dict[str, Any]:
 def _handoff(row: Any) -> dict[str, Any]:
     names = ("handoff_id", "episode", "kind", "status", "version")
     return {name: getattr(row, name) for name in names} | {
-        "proposed_at": iso(row.proposed_us),
+        "proposed_at": None if row.proposed_us is None else iso(row.proposed_us),
         "due_at": None if row.due_us is None else iso(row.due_us),
     }
 

@@ -39,6 +39,7 @@ DETAILS: dict[str, tuple[str, str]] = {
     "less_than_equal": ("out_of_range", "must be at most {le:g}"),
     "string_too_short": ("too_short", "must have at least {min_length} character"),
     "string_too_long": ("too_long", "must have at most {max_length} characters"),
+    "string_pattern_mismatch": ("not_allowed_text", "must match the pattern {pattern}"),
     "too_short": ("too_few", "must have at least {min_length} item"),
     "too_long": ("too_many", "must have at most {max_length} items"),
     "not_a_time": ("not_a_time", "must be an RFC 3339 time such as 2026-08-01T09:00:00+09:00"),
@@ -69,6 +70,8 @@ class Problem(Exception):
         For a person; holds nothing of the request but names of fields.
     faults : sequence of Fault
     headers : mapping, optional
+    more : mapping, optional
+        Further members, which `ProblemOut` documents.
     """
 
     def __init__(
@@ -77,12 +80,15 @@ class Problem(Exception):
         detail: str,
         faults: Sequence[Fault],
         headers: Mapping[str, str] | None = None,
+        *,
+        more: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(detail)
         self.status = status
         self.detail = detail
         self.faults = tuple(faults)
         self.headers = dict(headers or {})
+        self.more = dict(more or {})
 
     def response(self) -> Response:
         """Return the answer to send."""
@@ -92,6 +98,7 @@ class Problem(Exception):
             "status": self.status,
             "detail": self.detail,
             "errors": [asdict(fault) for fault in self.faults],
+            **self.more,
         }
         return Response(
             json.dumps(content, ensure_ascii=False).encode(),

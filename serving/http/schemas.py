@@ -15,6 +15,9 @@ LARGEST_BODY = 10_000_000
 LARGEST_NUMBER = 1e15
 LATEST_YEAR = 2199
 
+NO_NUL = r"^[^\x00]*$"
+"""What a text must match: PostgreSQL cannot keep the character U+0000."""
+
 _END_US = to_us(datetime(LATEST_YEAR + 1, 1, 1, tzinfo=UTC))
 _SHORTEST_TIME = len("2026-08-01T09:00Z")
 
@@ -36,7 +39,11 @@ def _micros(value: object) -> int:
 
 
 def _attribute_value(value: object) -> str | float | bool | None:
-    if value is None or isinstance(value, (str, bool)):
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        if "\0" in value:
+            raise PydanticCustomError("string_pattern_mismatch", "NUL", {"pattern": NO_NUL})
         return value
     if not isinstance(value, (int, float)):
         raise PydanticCustomError("not_a_value", "not a value")
@@ -58,7 +65,7 @@ _VALUE_SCHEMA = {
     "anyOf": [
         {"type": "boolean"},
         {"type": "number", "minimum": -LARGEST_NUMBER, "maximum": LARGEST_NUMBER},
-        {"type": "string"},
+        {"type": "string", "pattern": NO_NUL},
         {"type": "null"},
     ]
 }
@@ -69,8 +76,10 @@ Moment = Annotated[int, PlainValidator(_micros), WithJsonSchema(_TIME_SCHEMA)]
 AttributeValue = Annotated[
     str | float | bool | None, PlainValidator(_attribute_value), WithJsonSchema(_VALUE_SCHEMA)
 ]
-Identifier = Annotated[str, Field(min_length=1, max_length=256)]
-Name = Annotated[str, Field(min_length=1, max_length=200)]
+Text = Annotated[str, Field(pattern=NO_NUL)]
+"""What all texts that a request may hold are made of: use it, or what is made of it, for each."""
+Identifier = Annotated[Text, Field(min_length=1, max_length=256)]
+Name = Annotated[Text, Field(min_length=1, max_length=200)]
 Number = Annotated[float, Field(ge=-LARGEST_NUMBER, le=LARGEST_NUMBER, allow_inf_nan=False)]
 
 
@@ -83,7 +92,7 @@ class EventIn(_Request):
 
     event_type: Name
     occurred_at: Moment
-    channel: Annotated[str, Field(max_length=200)] | None = None
+    channel: Annotated[Text, Field(max_length=200)] | None = None
     value: Number | None = None
     recorded_at: Moment | None = Field(
         default=None, description="When it became known, if later; it is not seen before that."
@@ -144,7 +153,7 @@ class ScoreRequest(_Request):
         default=None, description="The moment of judging; the server's clock where left out."
     )
     reasons: bool = False
-    language: Annotated[str, Field(max_length=35)] = Field(
+    language: Annotated[Text, Field(max_length=35)] = Field(
         default="en", description="Of the reasons: en or ja; another one falls back to en."
     )
 
@@ -238,3 +247,6 @@ class ProblemOut(BaseModel):
     status: int
     detail: str
     errors: list[ProblemError]
+    allowed: list[str] | None = Field(
+        default=None, description="Of a hand-off: what is allowed in the state that it is in."
+    )

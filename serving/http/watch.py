@@ -1,6 +1,8 @@
-"""Around every request: its time is measured, and a bug becomes a 500 that gives nothing away."""
+"""Around every request: its id, its time, and a 500 that gives nothing away when there is a bug."""
 
 import logging
+import re
+import secrets
 from time import perf_counter
 
 from starlette.requests import ClientDisconnect
@@ -8,16 +10,25 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.http import problems
 from serving.http.meters import Meters
+from serving.logs import REQUEST_ID
 
 METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
 GONE = 499
 """What is counted for a client that left before its request was read."""
 
+ID_HEADER = b"x-request-id"
+_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+
 logger = logging.getLogger(__name__)
 
 
 class Watch:
-    """Measure requests by route, and answer for exceptions that nobody expected."""
+    """Measure requests by route, and answer for exceptions that nobody expected.
+
+    A request's id is the sender's ``X-Request-Id`` where it is 1 to 64 letters, digits, dots, lines
+    and underscores, else one of our own. It stands in ``scope["request_id"]``, in the answer and in
+    the log.
+    """
 
     def __init__(self, app: ASGIApp, meters: Meters) -> None:
         self._app = app
@@ -29,11 +40,15 @@ class Watch:
             await self._app(scope, receive, send)
             return
         started, status = perf_counter(), 0
+        request_id = _id_of(scope)
+        scope["request_id"] = request_id.decode()
+        told = REQUEST_ID.set(scope["request_id"])
 
         async def watched(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
+                message["headers"] = [*message.get("headers", ()), (ID_HEADER, request_id)]
             await send(message)
 
         try:
@@ -50,3 +65,11 @@ class Watch:
             route = getattr(scope.get("route"), "path", "unmatched")
             method = scope["method"] if scope["method"] in METHODS else "other"
             self._meters.answered(method, route, status, perf_counter() - started)
+            REQUEST_ID.reset(told)
+
+
+def _id_of(scope: Scope) -> bytes:
+    for name, value in scope["headers"]:
+        if name == ID_HEADER and _ID.fullmatch(value):
+            return bytes(value)
+    return secrets.token_hex(8).encode()

@@ -5,7 +5,8 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, Field
 
-from serving.http.schemas import Identifier, ReasonOut, _Request
+from serving.http.handoff_schemas import HandoffOut
+from serving.http.schemas import Identifier, Text, _Request
 from serving.store.outbox import MessageType
 from serving.webhooks import LONGEST_URL
 
@@ -15,7 +16,7 @@ TYPES = "Of messages; all of them where it is left out or empty."
 class EndpointRequest(_Request):
     """Who is to be told of what happens to leads."""
 
-    url: Annotated[str, Field(min_length=1, max_length=LONGEST_URL)] = Field(
+    url: Annotated[Text, Field(min_length=1, max_length=LONGEST_URL)] = Field(
         description="https, without user name and fragment; not of a private network, unless the "
         "service's policy allows it.",
         examples=["https://crm.example/leadqual"],
@@ -103,21 +104,12 @@ class ReplayOut(BaseModel):
     endpoint_ids: list[str]
 
 
-class HandoffData(BaseModel):
-    """A hand-off as it is told; `GET /v1/handoffs` has the rest of it."""
+class HandoffData(HandoffOut):
+    """A hand-off as it is told."""
 
-    handoff_id: str
-    lead_id: str
-    episode: int
-    kind: str | None = None
-    status: str
-    score: float | None = None
-    reasons: list[ReasonOut] | None = None
-    proposed_at: datetime | None = None
-    due_at: datetime | None = None
-    version: int
-    left_out: list[str] | None = Field(
-        default=None, description="Fields that would have made the message larger than 20 kB."
+    left_out: list[str] = Field(
+        default_factory=list,
+        description="Fields that would have made the message larger than 20 kB.",
     )
 
 

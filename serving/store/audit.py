@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 from collections.abc import Sequence
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -14,26 +15,39 @@ SALT = "salt"
 
 def note(
     connection: sa.Connection,
-    client: Client,
+    client: Client | str,
     action: str,
     lead_ids: Sequence[str],
     *,
     now_us: int,
-    request_id: str,
+    request_id: str = "",
 ) -> None:
-    """Note a write: one row a lead, or one without where it was about none."""
-    salt = salt_of(connection)
-    hashes = [hashed(lead_id, salt) for lead_id in sorted(set(lead_ids))]
+    """Note a write: one row a lead, or one without where it was about none.
+
+    `client` is a name where no key was asked for.
+    """
+    hashes = []
+    if lead_ids:
+        salt = salt_of(connection)
+        hashes = [hashed(lead_id, salt) for lead_id in sorted(set(lead_ids))]
     row = {
         "at_us": now_us,
-        "key_id": client.key_id,
-        "client": client.name,
+        "key_id": client.key_id if isinstance(client, Client) else None,
+        "client": client.name if isinstance(client, Client) else client,
         "action": action,
         "items": len(lead_ids),
         "request_id": request_id,
     }
     rows = [row | {"lead_hash": each} for each in hashes] or [row]
     connection.execute(audit.insert(), rows)
+
+
+def notes(connection: sa.Connection, before: int | None, limit: int) -> Sequence[sa.Row[Any]]:
+    """Return rows of the audit, newest first: those before one, at most so many."""
+    newest = sa.select(audit).order_by(audit.c.audit_id.desc()).limit(limit)
+    if before is not None:
+        newest = newest.where(audit.c.audit_id < before)
+    return connection.execute(newest).all()
 
 
 def salt_of(connection: sa.Connection) -> bytes:

@@ -25,3 +25,7 @@ class Call:
     now_us: int
     model: ServedModel | None
     policy: Policy
+
+
+CLOCK = Client("", "clock", frozenset())
+"""Who asks where nobody does."""

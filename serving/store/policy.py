@@ -1,6 +1,12 @@
 """What whoever runs the service has decided about leads, hand-offs and how long things are kept."""
 
 from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from annotated_types import Interval
+
+Hours = Annotated[float, Interval(gt=0, le=24 * 366)]
+Days = Annotated[float, Interval(gt=0, le=36_600)]
 
 HOUR_US, DAY_US = 3_600_000_000, 86_400_000_000
 
@@ -9,10 +15,14 @@ HOUR_US, DAY_US = 3_600_000_000, 86_400_000_000
 class Policy:
     """Clocks and periods; a period of None is for ever.
 
+    Settings are held to the bounds that stand with the types.
+
     Attributes
     ----------
-    sla_hours, inbound_sla_hours : float
-        Within which sales takes up a hand-off, and one of an inbound inquiry.
+    sla_hours : float
+        Within which sales takes up a hand-off.
+    inbound_sla_hours : float
+        Within which sales takes up an inbound inquiry.
     skew_seconds : float
         How far a sender's clock may be ahead; later times are clamped to the moment of receipt.
     margin : float or None
@@ -22,22 +32,29 @@ class Policy:
         Of the reasons that are stored and sent.
     rescore_hour : int
         UTC, at which all open leads are scored again, 0 to 23.
-    keep_events_days, keep_decisions_days, keep_messages_days, keep_audit_days : float or None
+    keep_events_days : float or None
+        After which events are deleted.
+    keep_decisions_days : float or None
+        After which decisions are deleted, but for the newest of a lead.
+    keep_messages_days : float or None
+        After which messages of the outbox are deleted.
+    keep_audit_days : float or None
+        After which notes of the audit are deleted.
     keep_answers_hours : float
-        Of requests with an ``Idempotency-Key``.
+        After which answers to requests with an ``Idempotency-Key`` are deleted.
     private_webhooks : bool
         Webhooks may go to private addresses.
     """
 
-    sla_hours: float = 24.0
-    inbound_sla_hours: float = 1.0
-    skew_seconds: float = 300.0
-    margin: float | None = None
-    language: str = "en"
-    rescore_hour: int = 2
-    keep_events_days: float | None = None
-    keep_decisions_days: float | None = None
-    keep_messages_days: float | None = 30.0
-    keep_audit_days: float | None = 365.0
-    keep_answers_hours: float = 48.0
+    sla_hours: Hours = 24.0
+    inbound_sla_hours: Hours = 1.0
+    skew_seconds: Annotated[float, Interval(ge=0, le=86_400)] = 300.0
+    margin: Annotated[float, Interval(ge=0, le=100)] | None = None
+    language: Literal["en", "ja"] = "en"
+    rescore_hour: Annotated[int, Interval(ge=0, le=23)] = 2
+    keep_events_days: Days | None = None
+    keep_decisions_days: Days | None = None
+    keep_messages_days: Days | None = 30.0
+    keep_audit_days: Days | None = 365.0
+    keep_answers_hours: Hours = 48.0
     private_webhooks: bool = False

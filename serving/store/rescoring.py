@@ -6,17 +6,15 @@ import sqlalchemy as sa
 
 from serving.served_model import ModelSlot, ServedModel
 from serving.store import jobs
-from serving.store.call import Call
+from serving.store.call import CLOCK, Call
 from serving.store.database import Database
 from serving.store.freshness import refresh
-from serving.store.keys import Client
 from serving.store.policy import DAY_US, HOUR_US, Policy
 from serving.store.tables import decisions, events, leads, outcomes
 
 JOB, LEASE_US = "rescore", HOUR_US
 LEADS_AT_ONCE = 200
 """In one transaction: requests that write wait for it."""
-CLOCK = Client("", "clock", frozenset())
 
 
 @dataclass

@@ -147,18 +147,24 @@ handoffs = sa.Table(
     sa.Column("decision_id", sa.BigInteger, nullable=False),
     sa.Column("score", sa.Double),
     sa.Column("reasons", sa.Text, nullable=False),
-    _us("proposed_us"),
+    _us("created_us"),
+    _us("proposed_us", nullable=True),
     _us("due_us", nullable=True),
     sa.Column("version", sa.Integer, nullable=False),
     sa.Column("why", sa.String(NAME)),
     _us("again_us", nullable=True),
     sa.Column("again_on", sa.String(16)),
+    sa.Column("again_after", sa.BigInteger),
     sa.UniqueConstraint("lead_id", "episode"),
     sa.Index("ix_handoffs_status_seq", "status", "seq"),
+    sa.Index("ix_handoffs_proposed_us", "proposed_us"),
     sqlite_autoincrement=True,
 )
-"""One a lead and episode. `again_us` and `again_on` are the re-entry condition of one that ended:
-not before a moment, and ``engagement`` or ``repair`` where that must have come first."""
+"""One a lead and episode. `proposed_us` is null of one that waited for a place and never got it.
+
+`again_us` and `again_on` are the re-entry condition of one that ended: not before a moment, and
+``engagement`` or ``repair`` where that must have come after the event or change `again_after`;
+``never``."""
 
 steps = sa.Table(
     "steps",
@@ -171,6 +177,7 @@ steps = sa.Table(
     _us("at_us"),
     _us("received_us"),
     _us("until_us", nullable=True),
+    sa.Column("why", sa.String(NAME)),
     sa.Column("reason", sa.Text),
     sa.Column("key_id", sa.String(KEY)),
 )

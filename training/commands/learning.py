@@ -22,10 +22,14 @@ from training.commands import registering
 from training.commands.options import (
     DEFAULT_URI,
     ConfigFile,
+    EventsUnlessSource,
     Horizon,
+    LeadsUnlessSource,
     Outcomes,
+    OutcomesUnlessSource,
     Registry,
     Seed,
+    Source,
     Until,
     now_us,
     say_until,
@@ -38,13 +42,14 @@ LEAST_MEMORY = "1G"
 
 @app.command()
 def train(
-    leads: Leads,
-    events: Events,
-    outcomes: Outcomes,
     output: Annotated[
         Path, typer.Option("--output", help="The folder for the model and its report.")
     ],
+    leads: LeadsUnlessSource = None,
+    events: EventsUnlessSource = None,
+    outcomes: OutcomesUnlessSource = None,
     changes: Changes = None,
+    source: Source = None,
     config: ConfigFile = None,
     until: Until = None,
     horizon_days: Horizon = None,
@@ -82,17 +87,18 @@ def train(
 
     size = bytes_of(memory, "--memory", LEAST_MEMORY)
     with told_if_kept(output), ExitStack() as ended:
+        places = inputs.places(source, leads, events, outcomes, changes)
         settings = inputs.settings(config, horizon_days)
         check_folder(output)
         read = ended.enter_context(
             inputs.history(
-                leads,
-                events,
-                outcomes,
+                places.leads,
+                places.events,
+                places.outcomes,
                 settings,
                 until=until,
                 timezone=timezone,
-                changes=changes,
+                changes=places.changes,
                 reject_file=reject_file,
                 max_rejected_share=max_rejected_share,
                 now_us=now_us(),

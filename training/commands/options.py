@@ -11,6 +11,22 @@ from features import terminal
 DEFAULT_URI = "sqlite:///mlflow.db"
 
 Outcomes = Annotated[str, typer.Option("--outcomes", help="The outcomes, in the same forms.")]
+Source = Annotated[
+    str | None,
+    typer.Option("--source", help="The service's database, in place of the tables: its URL."),
+]
+LeadsUnlessSource = Annotated[
+    str | None,
+    typer.Option(
+        "--leads", help="A CSV, a Parquet file, a folder of parts, or a SQL URL with #table."
+    ),
+]
+EventsUnlessSource = Annotated[
+    str | None, typer.Option("--events", help="The engagement events, in the same forms.")
+]
+OutcomesUnlessSource = Annotated[
+    str | None, typer.Option("--outcomes", help="The outcomes, in the same forms.")
+]
 ConfigFile = Annotated[
     Path | None, typer.Option("--config", help="leadqual.toml; without it, the defaults.")
 ]

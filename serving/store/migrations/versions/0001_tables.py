@@ -132,17 +132,20 @@ def upgrade() -> None:
         sa.Column("decision_id", sa.BigInteger(), nullable=False),
         sa.Column("score", sa.Double(), nullable=True),
         sa.Column("reasons", sa.Text(), nullable=False),
-        sa.Column("proposed_us", sa.BigInteger(), nullable=False),
+        sa.Column("created_us", sa.BigInteger(), nullable=False),
+        sa.Column("proposed_us", sa.BigInteger(), nullable=True),
         sa.Column("due_us", sa.BigInteger(), nullable=True),
         sa.Column("version", sa.Integer(), nullable=False),
         sa.Column("why", sa.String(length=200), nullable=True),
         sa.Column("again_us", sa.BigInteger(), nullable=True),
         sa.Column("again_on", sa.String(length=16), nullable=True),
+        sa.Column("again_after", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("seq", name=op.f("pk_handoffs")),
         sa.UniqueConstraint("handoff_id", name=op.f("uq_handoffs_handoff_id")),
         sa.UniqueConstraint("lead_id", "episode", name=op.f("uq_handoffs_lead_id_episode")),
         sqlite_autoincrement=True,
     )
+    op.create_index("ix_handoffs_proposed_us", "handoffs", ["proposed_us"], unique=False)
     op.create_index("ix_handoffs_status_seq", "handoffs", ["status", "seq"], unique=False)
     op.create_table(
         "idempotency",
@@ -237,6 +240,7 @@ def upgrade() -> None:
         sa.Column("at_us", sa.BigInteger(), nullable=False),
         sa.Column("received_us", sa.BigInteger(), nullable=False),
         sa.Column("until_us", sa.BigInteger(), nullable=True),
+        sa.Column("why", sa.String(length=200), nullable=True),
         sa.Column("reason", sa.Text(), nullable=True),
         sa.Column("key_id", sa.String(length=64), nullable=True),
         sa.PrimaryKeyConstraint("handoff_id", "version", name=op.f("pk_steps")),
@@ -268,6 +272,7 @@ def downgrade() -> None:
     op.drop_table("jobs")
     op.drop_index("ix_idempotency_created_us", table_name="idempotency")
     op.drop_table("idempotency")
+    op.drop_index("ix_handoffs_proposed_us", table_name="handoffs")
     op.drop_index("ix_handoffs_status_seq", table_name="handoffs")
     op.drop_table("handoffs")
     op.drop_table("facts")

@@ -1,0 +1,125 @@
+"""Hand-offs as they are shown and told: in lists, alone, in messages and in answers."""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from features.moments import iso
+from serving.store import life
+from serving.store.tables import handoffs, steps
+
+Steps = Sequence[sa.Row[Any]]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which hand-offs; None for all.
+
+    Attributes
+    ----------
+    status, kind, lead_id : str or None
+    since_us : int or None
+        That came to be at that moment or later.
+    """
+
+    status: str | None = None
+    kind: str | None = None
+    lead_id: str | None = None
+    since_us: int | None = None
+
+
+def page(
+    connection: sa.Connection, wanted: Wanted, before: int | None, limit: int
+) -> tuple[list[dict[str, Any]], int | None]:
+    """Return hand-offs, newest first, and the number of the last if there are more.
+
+    Parameters
+    ----------
+    connection : sa.Connection
+    wanted : Wanted
+    before : int or None
+        Only those with a smaller number.
+    limit : int
+    """
+    query = sa.select(handoffs)
+    for name in ("status", "kind", "lead_id"):
+        if (value := getattr(wanted, name)) is not None:
+            query = query.where(handoffs.c[name] == value)
+    if wanted.since_us is not None:
+        query = query.where(handoffs.c.created_us >= wanted.since_us)
+    if before is not None:
+        query = query.where(handoffs.c.seq < before)
+    found = connection.execute(query.order_by(handoffs.c.seq.desc()).limit(limit + 1)).all()
+    rows = found[:limit]
+    of = steps_of(connection, [row.handoff_id for row in rows])
+    more = rows[-1].seq if len(found) > limit else None
+    return [shown(row, of[row.handoff_id]) for row in rows], more
+
+
+def one(connection: sa.Connection, handoff_id: str) -> dict[str, Any] | None:
+    """Return a hand-off with its steps; None for an unknown one."""
+    query = sa.select(handoffs).where(handoffs.c.handoff_id == handoff_id)
+    row = connection.execute(query).one_or_none()
+    if row is None:
+        return None
+    own = steps_of(connection, [handoff_id])[handoff_id]
+    return shown(row, own) | {"steps": [_step(step) for step in own]}
+
+
+def current(connection: sa.Connection, row: sa.Row[Any]) -> dict[str, Any]:
+    """Return a hand-off as it is now."""
+    return shown(row, steps_of(connection, [row.handoff_id])[row.handoff_id])
+
+
+def shown(row: sa.Row[Any], own: Steps) -> dict[str, Any]:
+    """Return a hand-off as JSON, as it was after the last of the steps that are given.
+
+    Parameters
+    ----------
+    row : row of the table `handoffs`
+        As it is now.
+    own : sequence of rows of the table `steps`
+        The first of them, in order.
+    """
+    last = own[-1]
+    ended = row if last.version == row.version else None
+    names = ("handoff_id", "lead_id", "episode", "kind", "score", "decision_id")
+    return {name: getattr(row, name) for name in names} | {
+        "status": last.status,
+        "reasons": json.loads(row.reasons),
+        "created_at": iso(row.created_us),
+        "proposed_at": _iso(row.proposed_us),
+        "due_at": _iso(row.due_us),
+        "version": last.version,
+        "why": last.why,
+        "reason": last.reason,
+        "closing_attempts": [iso(step.at_us) for step in own if step.action == "closing"],
+        "again_at": None if ended is None else _iso(ended.again_us),
+        "again_on": None if ended is None else ended.again_on,
+        "allowed": life.allowed(last.status),
+    }
+
+
+def steps_of(connection: sa.Connection, handoff_ids: Iterable[str]) -> dict[str, Steps]:
+    """Return the steps of each hand-off, in order."""
+    found: dict[str, list[sa.Row[Any]]] = {handoff_id: [] for handoff_id in handoff_ids}
+    query = sa.select(steps).where(steps.c.handoff_id.in_([*found])).order_by(steps.c.version)
+    for step in connection.execute(query):
+        found[step.handoff_id].append(step)
+    return {**found}
+
+
+def _step(step: sa.Row[Any]) -> dict[str, Any]:
+    names = ("version", "action", "status", "why", "reason", "key_id")
+    return {name: getattr(step, name) for name in names} | {
+        "at": iso(step.at_us),
+        "received_at": iso(step.received_us),
+        "until": _iso(step.until_us),
+    }
+
+
+def _iso(moment_us: int | None) -> str | None:
+    return None if moment_us is None else iso(moment_us)
