@@ -1,7 +1,7 @@
 # The tasks of this project: `make` alone lists them. They need Python 3.11 or newer and make, nothing else.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format types layers bounds train serve notebooks bench docs lock clean
+.PHONY: help setup demo test lint format types layers secure audit bounds train serve notebooks bench docs lock clean
 
 # Set on the command line: `make serve MODEL=my-model PORT=9000`.
 PYTHON  ?=
@@ -27,7 +27,7 @@ setup: .venv/.ready ## make .venv with the locked packages and the command .venv
 demo: setup ## the main job: simulate a CRM, learn, promote, score a backlog, ask the service; into demo/
 	@$(DEMO)
 
-test: lint types layers bounds ## every check: lint, types, layers, bounds, tests, doctests, notebooks
+test: lint types layers secure bounds ## every check: lint, types, layers, secure, bounds, tests, doctests, notebooks
 	$(RUN) -m pytest -n $(WORKERS)
 	$(NBMAKE) -n $(WORKERS) notebooks
 
@@ -44,6 +44,12 @@ types: setup ## types (mypy, strict)
 
 layers: setup ## who may import whom (import-linter)
 	.venv/bin/lint-imports --no-logo
+
+secure: setup ## what is known to be dangerous in the code that ships (bandit)
+	.venv/bin/bandit --quiet --recursive --configfile pyproject.toml features training serving leadqual.py
+
+audit: setup ## known holes in the locked packages (pip-audit); asks the package index, so no part of `make test`
+	.venv/bin/pip-audit --strict --require-hashes --disable-pip --requirement requirements.lock
 
 bounds: setup ## the compiled loops with every index checked, which they are not when they run
 	NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=.numba_checked $(RUN) -m pytest -q -n $(WORKERS) $(COMPILED)
@@ -70,11 +76,14 @@ bench: setup ## measure speed on this machine, also into bench/results.json; BEN
 docs: setup ## write the pages of docs/ that are made from the code
 	$(RUN) docs/generate.py
 
-lock: setup ## resolve the dependencies of pyproject.toml into requirements.lock; UPGRADE=--upgrade for newer ones
+lock: setup ## resolve the dependencies of pyproject.toml into requirements.lock, and what a service needs of them; UPGRADE=--upgrade for newer ones
 	$(RUN) -m pip install --quiet uv
 	.venv/bin/uv pip compile pyproject.toml --extra dev --extra bench --extra postgres --quiet $(UPGRADE) \
 		--universal --python-version 3.11 --fork-strategy fewest --generate-hashes \
 		--custom-compile-command "make lock" --output-file requirements.lock
+	.venv/bin/uv pip compile pyproject.toml --extra postgres --constraint requirements.lock --quiet \
+		--universal --python-version 3.11 --fork-strategy fewest --generate-hashes \
+		--custom-compile-command "make lock" --output-file requirements-serve.lock
 
 clean: ## remove what was made here, .venv excepted
 	rm -rf bench demo executed build dist .numba_checked .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

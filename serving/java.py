@@ -107,7 +107,7 @@ def _asked(java: Path, environment: Environment) -> _Java:
 
 
 def _run(java: Path, *options: str, environment: Environment) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(  # noqa: S603  # the user's own Java
+    return subprocess.run(  # noqa: S603  # nosec B603  # the user's own Java
         [java, *options, "-version"],
         env=environment,
         capture_output=True,

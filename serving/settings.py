@@ -6,7 +6,7 @@ import ipaddress
 import os
 import socket
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -50,14 +50,18 @@ class Settings(BaseSettings):
         How long requests in flight may take after SIGTERM.
     log_level : str
         The least important lines that are logged: debug, info, warning or error.
+    model_poll_seconds : float
+        How often the registry is asked what ``models:/NAME@ALIAS`` means; a fifth more or less.
+    model_cache : Path
+        Keeps models from the registry, for a start without it.
     database_url : str or None
         With it the service keeps a history: ``sqlite:///leadqual.db`` or ``postgresql://…``.
-    tombstones_file : Path or None
-        Where erasures are noted, beside the database and not in its backups: at its start the
-        service erases again what a restored backup knows.
     rate_limit_per_second : int
         Requests that one key may send to one process, on average over ten seconds; 0 for any
         number.
+    tombstones_file : Path or None
+        Where erasures are noted, beside the database and not in its backups: at its start the
+        service erases again what a restored backup knows.
     policy : Policy
 
     Examples
@@ -82,9 +86,11 @@ class Settings(BaseSettings):
     threads: int = Field(default=2, ge=1, le=64)
     stop_within_seconds: int = Field(default=10, ge=1, le=15)
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    model_poll_seconds: float = Field(default=30.0, ge=1, le=86_400)
+    model_cache: Path = Field(default_factory=lambda: _user_cache() / "leadqual")
     database_url: str | None = None
-    tombstones_file: Path | None = None
     rate_limit_per_second: int = Field(default=200, ge=0, le=1_000_000)
+    tombstones_file: Path | None = None
     policy: Policy = Field(default_factory=Policy)
 
     @classmethod
@@ -99,6 +105,10 @@ class Settings(BaseSettings):
         """Take what is handed in and nothing else: `read` looks around."""
         del settings_cls, env_settings, dotenv_settings, file_secret_settings
         return (init_settings,)
+
+
+def _user_cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
 
 
 @dataclass(frozen=True)
@@ -139,14 +149,14 @@ def stated(file: str | None = None, **options: Any) -> Stated:
     UsageError
         Names every setting that cannot be used, and keys of files that are unknown.
     """
-    environment = EnvSettingsSource(Settings)
-    ignored = tuple(_unknown_variables(os.environ))
     sources: list[tuple[str, Mapping[str, Any]]] = [
         ("option", {name: value for name, value in options.items() if value is not None}),
-        ("environment", _called("the environment", environment)),
-        (str(DOTENV), _lines(DOTENV) if DOTENV.is_file() else {}),
+        ("environment", _called("the environment", EnvSettingsSource(Settings))),
     ]
     named = file or os.environ.get(FILE_VARIABLE)
+    if DOTENV.is_file():
+        sources.append((str(DOTENV), _lines(DOTENV)))
+        named = named or dotenv_values(DOTENV).get(FILE_VARIABLE)
     if named:
         sources.append((named, _file(Path(named))))
     values: dict[str, Any] = {}
@@ -155,7 +165,7 @@ def stated(file: str | None = None, **options: Any) -> Stated:
         for name, value in flat(given):
             if name in KNOWN and name not in origins:
                 values[name], origins[name] = value, origin
-    return Stated(_valid(values, origins), origins, ignored)
+    return Stated(_valid(values, origins), origins, tuple(_unknown_variables(os.environ)))
 
 
 def flat(given: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
@@ -253,7 +263,7 @@ def _unknown_variables(variables: Mapping[str, Any]) -> Iterator[str]:
             yield _unlike(name, known)
 
 
-def _unlike(name: str, known: "list[str] | tuple[str, ...]") -> str:
+def _unlike(name: str, known: Sequence[str]) -> str:
     near = difflib.get_close_matches(name, known, 1)
     return f"{name} is unknown" + (f", did you mean {near[0]}?" if near else "")
 

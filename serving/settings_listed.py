@@ -4,6 +4,7 @@ import inspect
 import re
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 import sqlalchemy as sa
 
@@ -89,4 +90,5 @@ def _shown(name: str, value: Any) -> Any:
     except sa.exc.ArgumentError:
         return HIDDEN
     secret = {key: HIDDEN for key in url.query if _SECRET.search(key)}
-    return url.update_query_dict(secret).render_as_string(hide_password=True)
+    shown = url.update_query_dict(secret).render_as_string(hide_password=True)
+    return shown.replace(quote(HIDDEN), HIDDEN)

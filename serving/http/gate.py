@@ -97,6 +97,7 @@ class Gate:
         if self._requests is not None:
             self._requests.take(client.key_id)
         self._used[client.key_id] = now_us
+        request.scope["key_id"] = client.key_id
         if scope not in client.scopes:
             raise _lacks(scope)
         return client

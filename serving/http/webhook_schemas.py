@@ -5,8 +5,8 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, Field
 
-from serving.http.handoff_schemas import HandoffOut
-from serving.http.schemas import Identifier, Text, _Request
+from serving.http.handoff_schemas import Again, Kind, Status
+from serving.http.schemas import Identifier, ReasonOut, Text, _Request
 from serving.store.outbox import MessageType
 from serving.webhooks import LONGEST_URL
 
@@ -104,12 +104,29 @@ class ReplayOut(BaseModel):
     endpoint_ids: list[str]
 
 
-class HandoffData(HandoffOut):
-    """A hand-off as it is told."""
+class HandoffData(BaseModel):
+    """A hand-off as `GET /v1/handoffs` shows it."""
 
-    left_out: list[str] = Field(
-        default_factory=list,
-        description="Fields that would have made the message larger than 20 kB.",
+    handoff_id: str
+    lead_id: str
+    episode: int
+    kind: Kind
+    status: Status
+    score: float | None = None
+    decision_id: int
+    reasons: list[ReasonOut] | None = None
+    created_at: datetime
+    proposed_at: datetime
+    due_at: datetime
+    version: int
+    why: str | None = None
+    reason: str | None = None
+    closing_attempts: list[datetime] | None = None
+    again_at: datetime | None = None
+    again_on: Again | None = None
+    allowed: list[str]
+    left_out: list[str] | None = Field(
+        default=None, description="Fields that would have made the message larger than 20 kB."
     )
 
 
