@@ -68,7 +68,7 @@ def answer_file(path: Path, staged: Path) -> Iterator[Callable[[pa.Table], None]
         staged.unlink(missing_ok=True)
 
 
-class _Rows:
+class Rows:
     """An open file that takes tables."""
 
     def __init__(self, path: Path, *, csv: bool) -> None:
