@@ -76,11 +76,14 @@ bench: setup ## measure speed on this machine, also into bench/results.json; BEN
 docs: setup ## write the pages of docs/ that are made from the code
 	$(RUN) docs/generate.py
 
-lock: setup ## resolve the dependencies of pyproject.toml into requirements.lock; UPGRADE=--upgrade for newer ones
+lock: setup ## resolve the dependencies of pyproject.toml into requirements.lock, and what a service needs of them; UPGRADE=--upgrade for newer ones
 	$(RUN) -m pip install --quiet uv
 	.venv/bin/uv pip compile pyproject.toml --extra dev --extra bench --extra postgres --quiet $(UPGRADE) \
 		--universal --python-version 3.11 --fork-strategy fewest --generate-hashes \
 		--custom-compile-command "make lock" --output-file requirements.lock
+	.venv/bin/uv pip compile pyproject.toml --extra postgres --constraint requirements.lock --quiet \
+		--universal --python-version 3.11 --fork-strategy fewest --generate-hashes \
+		--custom-compile-command "make lock" --output-file requirements-serve.lock
 
 clean: ## remove what was made here, .venv excepted
 	rm -rf bench demo executed build dist .numba_checked .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

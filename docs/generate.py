@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from features import catalogue, contract
+from serving.store import life, reentry
 
 FOLDER = Path(__file__).resolve().parent
 MADE = "<!-- Made from the code by `make docs`: change it there. -->"
@@ -11,7 +12,11 @@ MADE = "<!-- Made from the code by `make docs`: change it there. -->"
 
 def pages() -> dict[str, str]:
     """Give the text of every generated page by its file name."""
-    return {"data-contract.md": data_contract(), "features.md": features()}
+    return {
+        "data-contract.md": data_contract(),
+        "features.md": features(),
+        "handoffs.md": handoffs(),
+    }
 
 
 def data_contract() -> str:
@@ -39,6 +44,128 @@ def features() -> str:
         markdown(("concept", "meaning", "意味"), concepts),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def handoffs() -> str:
+    """Describe the life of a hand-off: its states, and what may happen in each."""
+    actions = [
+        (f"`{name}`", _codes(action.of), f"`{action.to}`", action.says)
+        for name, action in life.ACTIONS.items()
+    ]
+    by_itself = [
+        (f"`{name}`", _codes(action.of), f"`{action.to}`", action.says)
+        for name, action in life.CLOCKWORK.items()
+    ]
+    rests = [*reentry.RECYCLE_DAYS.items(), ("anything else", reentry.USUAL_DAYS)]
+    columns = ("action", "in", "to", "meaning")
+    parts = [
+        "# The life of a hand-off",
+        MADE,
+        HANDOFFS["life"],
+        f"```mermaid\n{_diagram()}\n```",
+        "## States",
+        markdown(("state", "meaning"), [(f"`{n}`", says) for n, says in life.STATES.items()]),
+        "## What people do",
+        HANDOFFS["people"],
+        markdown(columns, actions),
+        "## What the service does by itself",
+        HANDOFFS["service"],
+        markdown(columns, by_itself),
+        markdown(("`why` it expired", ""), [(f"`{n}`", s) for n, s in reentry.EXPIRIES.items()]),
+        "## When a lead comes back",
+        HANDOFFS["back"],
+        markdown(("after", "comes back"), _returns()),
+        "A recycled lead rests so many days, by how the reason begins:",
+        markdown(("reason", "days"), [(name, str(days)) for name, days in rests]),
+        "## What is learned from it",
+        HANDOFFS["learned"],
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _diagram() -> str:
+    """Draw the states and what leads from one to the next; steps that are skipped are not drawn."""
+    inside = {*life.WORKED}
+    arrows: list[str] = []
+    within: list[str] = []
+    for name, action in life.EVERY.items():
+        if action.to in inside and inside & {*action.of}:
+            last = [state for state in action.of if state != action.to][-1]
+            within += [
+                f"{state} --> {action.to}: {name}" for state in dict.fromkeys((last, action.of[-1]))
+            ]
+        elif action.of == life.WORKED:
+            arrows.append(f"worked --> {action.to}: {name}")
+        else:
+            arrows += [f"{state} --> {action.to}: {name}" for state in action.of]
+    lines = ["stateDiagram-v2", f"    [*] --> {life.WAITING}", "    state worked {"]
+    lines += [*(f"        {arrow}" for arrow in within), "    }"]
+    return "\n".join([*lines, *(f"    {arrow}" for arrow in arrows)])
+
+
+def _returns() -> list[tuple[str, str]]:
+    """Say for each end, and each why that differs, when the lead comes back."""
+    says = {
+        reentry.ENGAGEMENT: "when it does something, received after that",
+        reentry.REPAIR: "when its record is changed",
+        reentry.NEVER: "never by itself",
+        None: "as soon as the decision says so",
+    }
+    ends = {(state, ""): on for state, on in reentry.CONDITIONS.items()} | reentry.BY_WHY
+    rows = [(f"`{state}`{why and f' ({why})'}", says[on]) for (state, why), on in ends.items()]
+    return [*sorted(rows), ("`recycled`, `overridden`", "at its date")]
+
+
+def _codes(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
+
+HANDOFFS = {
+    "life": (
+        "A lead that reaches the threshold is *proposed* to sales, once a cycle (`episode`), "
+        "whatever arrives at the same time. One that is suppressed (opted out, objected, "
+        "customer, competitor, partner, open opportunity, or whatever else the CRM names) "
+        "never is, and what sales has not taken up is withdrawn when that comes later. An "
+        "inbound inquiry goes straight through, whatever the score (`kind`: `inbound`). Where "
+        "the rule states how many leads sales can work a week (Monday to Sunday, UTC), so "
+        "many are proposed and the others wait in order of their scores; inquiries do not "
+        "wait, but count."
+    ),
+    "people": (
+        '`POST /v1/handoffs/{id}/{action}` with `{"at", "reason"?, "until"?}`. `If-Match` '
+        "says which `version` the sender knows: without it the answer is 428, with one that "
+        "has passed 412. What is not allowed in a state is a 409 that lists in `allowed` what "
+        "is. The same thing sent again, with the version that it was sent with, is answered "
+        "as it was and done once. Steps may be skipped (the figure shows none of that), never "
+        "taken back; attempts to close may be repeated, and each is kept "
+        "(`closing_attempts`). `reject`, `recycle`, `disqualify` and `override` need a "
+        "`reason`, `override` also `until`. A rejection has a `kind` (`procedural`: mis- "
+        "routed; `clerical`: the record is wrong or incomplete; `definitional`: outside the "
+        "agreed criteria), or a reason that begins with it. A time `at` that is further ahead "
+        "than the service's clock may be off is taken as the moment of receipt."
+    ),
+    "service": (
+        "A hand-off that nobody has taken up when its clock has run out (`due_at`: by default "
+        "24 hours, an hour for an inquiry) goes back to marketing. So does one that was "
+        "flagged and whose score has fallen clearly below the threshold. Every 30 seconds is "
+        "looked for both, and for places that are free. An outcome that is sent to `POST "
+        "/v1/outcomes` ends an open hand-off, too: what sales works becomes `won` or `lost`, "
+        "what it has not taken up expires."
+    ),
+    "back": (
+        "The lead is scored all the while. A date that was given as `until` is the whole "
+        "condition, whatever the end; without one this holds. What counts as doing something "
+        "is what the lead did itself: verified events, and none of the sales process. An "
+        "inquiry waits for nothing, except after a win."
+    ),
+    "learned": (
+        "`won` and `lost` write the outcome, closed at `at`; `disqualified` writes `lost`. "
+        "Rejections, expiries, overrides and recycling write none: a lead that sales never "
+        "worked is not lost. Accepting, contact, appointment, visit and attempts to close "
+        "stand among the events that models learn from."
+    ),
+}
+"""What the tables of the page on hand-offs do not say."""
 
 
 def markdown(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

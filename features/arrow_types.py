@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -189,6 +190,24 @@ class Meanings:
             fitting = []
         self._left, self._filled = fitting, True
         self._said = self._said or not pc.all(_are_words(present)).as_py()
+
+    def merged(self, other: "Meanings") -> "Meanings":
+        """Return what both columns can be read as, as if they were parts of one."""
+        one, two = self.to_list(), other.to_list()
+        left = [at for at in one[0] if at in two[0]]
+        return Meanings.from_list([left, one[1] or two[1], one[2] or two[2]])
+
+    def to_list(self) -> list[Any]:
+        """Return what `from_list` needs, as JSON can hold it."""
+        return [[MEANINGS.index(each) for each in self._left], self._filled, self._said]
+
+    @classmethod
+    def from_list(cls, stored: list[Any]) -> "Meanings":
+        """Go on from what was seen elsewhere."""
+        kept = cls()
+        left, kept._filled, kept._said = stored
+        kept._left = [MEANINGS[at] for at in left]
+        return kept
 
     @property
     def found(self) -> int | None:

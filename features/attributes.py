@@ -64,7 +64,7 @@ class Attribute:
         if value is None or value != value:  # noqa: PLR0124  NaN, of a float or a decimal
             return math.nan
         if self.kind == "category":
-            text = _text(value)
+            text = as_text(value)
             return float(self.levels.index(text) + 1) if text in self.levels else 0.0
         return _number(value, boolean=self.kind == "boolean")
 
@@ -129,6 +129,17 @@ def learn(
         else:
             findings.append(found)
     return tuple(attributes), tuple(findings)
+
+
+def as_text(value: object) -> str:
+    """Write a value as a CSV does: a whole float without ``.0``, true and false in lower case.
+
+    >>> as_text(120.0), as_text(0.5), as_text(True)
+    ('120', '0.5', 'true')
+    """
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -239,13 +250,6 @@ def _number(value: object, *, boolean: bool) -> float:
     except (ValueError, OverflowError):
         return math.nan
     return number if abs(number) <= LARGEST else math.nan
-
-
-def _text(value: object) -> str:
-    """Write a value as a CSV does: a whole float without ``.0``, true and false in lower case."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def _whole(column: pa.ChunkedArray) -> bool:

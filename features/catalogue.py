@@ -24,24 +24,49 @@ CONCEPTS: dict[str, tuple[str, str]] = {
 }
 """The groups that reasons speak of, in English and Japanese."""
 
-EVENT_TYPES: dict[str, tuple[str, str]] = {
-    "web_visit": ("web visit", "ウェブ訪問"),
-    "newsletter_signup": ("newsletter sign-up", "メルマガ登録"),
-    "newsletter_open": ("newsletter open", "メルマガ開封"),
-    "newsletter_click": ("newsletter click", "メルマガのクリック"),
-    "document_request": ("document request", "資料請求"),
-    "form_submit": ("form submission", "フォーム送信"),
-    "seminar_registration": ("seminar registration", "セミナー申込"),
-    "seminar_attended": ("seminar attendance", "セミナー参加"),
-    "card_exchange": ("business-card exchange", "名刺交換"),
-    "inquiry": ("inbound inquiry", "問い合わせ"),
-    "call": ("sales call", "架電"),
-    "appointment": ("appointment", "アポイント"),
-    "visit": ("sales visit", "訪問"),
-    "closing_attempt": ("closing attempt", "クロージング"),
-    OTHER: ("other activity", "その他の活動"),
+
+@dataclass(frozen=True)
+class EventType:
+    """An event type that has a meaning here.
+
+    Attributes
+    ----------
+    english, japanese : str
+        Its plain name.
+    channel : str
+        The one it comes through by nature; an event's own stays as it was sent.
+    checked : bool
+        Machines make such events as well: the service marks those that look it as unverified.
+        Events of other types are verified.
+    """
+
+    english: str
+    japanese: str
+    channel: str = ""
+    checked: bool = False
+
+
+EVENT_TYPES: dict[str, EventType] = {
+    "web_visit": EventType("web visit", "ウェブ訪問", "web"),
+    "newsletter_signup": EventType("newsletter sign-up", "メルマガ登録", "web"),
+    "newsletter_open": EventType("newsletter open", "メルマガ開封", "email", checked=True),
+    "newsletter_click": EventType("newsletter click", "メルマガのクリック", "email", checked=True),
+    "document_request": EventType("document request", "資料請求", "form"),
+    "form_submit": EventType("form submission", "フォーム送信", "form"),
+    "seminar_registration": EventType("seminar registration", "セミナー申込", "web"),
+    "seminar_attended": EventType("seminar attendance", "セミナー参加", "event"),
+    "card_exchange": EventType("business-card exchange", "名刺交換", "event"),
+    "inquiry": EventType("inbound inquiry", "問い合わせ", "form"),
+    "call": EventType("sales call", "架電", "phone"),
+    "appointment": EventType("appointment", "アポイント", "phone"),
+    "visit": EventType("sales visit", "訪問", "onsite"),
+    "closing_attempt": EventType("closing attempt", "クロージング", "onsite"),
+    OTHER: EventType("other activity", "その他の活動"),
 }
 """Event types with a plain name in English and Japanese; others go by their own name."""
+
+UNVERIFIED = "_unverified"
+"""What follows the type of an event that a machine made: it counts as a type of its own."""
 
 WINDOWS_DAYS = (1.0, 7.0, 30.0, 90.0)
 HALF_LIVES_DAYS = (2.0, 7.0, 30.0)
@@ -183,8 +208,16 @@ def display_name(event_type: str) -> tuple[str, str]:
 
     >>> display_name("inquiry"), display_name("demo")
     (('inbound inquiry', '問い合わせ'), ('demo', 'demo'))
+    >>> display_name("newsletter_click_unverified")
+    ('newsletter click (unverified)', 'メルマガのクリック(未確認)')
     """
-    return EVENT_TYPES.get(event_type, (event_type, event_type))
+    name = event_type.removesuffix(UNVERIFIED)
+    known = EVENT_TYPES.get(name)
+    if known is None:
+        return event_type, event_type
+    if name == event_type:
+        return known.english, known.japanese
+    return f"{known.english} (unverified)", f"{known.japanese}(未確認)"
 
 
 def _span(window: str) -> tuple[str, str, str]:

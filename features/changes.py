@@ -10,17 +10,14 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from features.arrow_types import typed
 from features.attributes import RESERVED
-from features.columns import texts
 from features.faults import NO_ROWS, Fault, Int64, fault
 from features.history import frozen
+from features.readings import Reading, clues, readings, said_first
 from features.relations import NO_LEAD, Int32, rows_of
 from features.timestamps import NOT_A_TIME, micros
 
 NEVER_KNOWN = -1
-SAME_AS_TODAY = 0.5
-"""Of leads with a history: a leads table that agrees with their last change less often is older."""
 
 
 @dataclass(frozen=True)
@@ -126,8 +123,18 @@ class Timeline:
         return self.source_row[at[differ.to_numpy(zero_copy_only=False)]]
 
 
+COLUMNS = {"lead_id", "changed_at", "attribute", "value"}
+NO_HISTORY = Timeline(
+    np.empty(0, np.int32), NO_ROWS, NO_ROWS, pa.chunked_array([], pa.string()), NO_ROWS
+)
+
+
 def timelines(
-    changes: pa.Table, lead: Int32, names: Mapping[str, str], leads: pa.Table
+    changes: pa.Table,
+    lead: Int32,
+    names: Mapping[str, str],
+    leads: pa.Table,
+    known: Mapping[str, Reading] | None = None,
 ) -> dict[str, Timeline]:
     """Sort a table of changes by attribute, lead and moment.
 
@@ -146,12 +153,24 @@ def timelines(
     names : mapping of their name of an attribute to ours
     leads : pa.Table
         Under the contract.
+    known : mapping of our name to Reading, optional
+        How all histories are read, where these are some leads only.
 
     Returns
     -------
     dict of our name to Timeline, in alphabetical order
     """
-    if not {"lead_id", "changed_at", "attribute", "value"} <= {*changes.column_names}:
+    if COLUMNS - {*changes.column_names}:
+        return {}
+    found = histories(changes, lead, names)
+    if known is None:
+        known = readings([clues(found, leads, found)])
+    return {name: _read(name, found.get(name, NO_HISTORY), leads, known[name]) for name in known}
+
+
+def histories(changes: pa.Table, lead: Int32, names: Mapping[str, str]) -> dict[str, Timeline]:
+    """Sort a table of changes as `timelines` does, with all values as text."""
+    if COLUMNS - {*changes.column_names}:
         return {}
     attribute, ours = _attributes(changes["attribute"], names)
     changed = micros(changes["changed_at"])
@@ -161,16 +180,16 @@ def timelines(
     if "recorded_at" in changes.column_names:
         known = np.maximum(changed, micros(changes["recorded_at"]))
     bounds = np.searchsorted(attribute[rows], np.arange(len(ours) + 1))
-    found = dict(_cut(ours, bounds, rows, changes["value"], lead, changed, known))
-    return {name: _begun(name, timeline, leads) for name, timeline in found.items()}
+    return dict(_cut(ours, bounds, rows, changes["value"], lead, changed, known))
 
 
 def odd_histories(
     known: Mapping[str, Timeline], changes: pa.Table, leads: pa.Table
 ) -> Iterator[Fault]:
     """Find changes that tell of no attribute, contradict another, or begin after their lead."""
-    for name in sorted(RESERVED & known.keys()):
-        rows = np.sort(known[name].source_row)
+    reserved = (known[name].source_row for name in RESERVED & known.keys())
+    rows = np.sort(np.concatenate([NO_ROWS, *reserved]))
+    if len(rows):
         yield fault("reserved_attribute", "attribute", rows, changes["attribute"])
     timelines = {name: known[name] for name in known if name not in RESERVED}
     rows = np.sort(np.concatenate([NO_ROWS, *(each.conflicting for each in timelines.values())]))
@@ -202,27 +221,11 @@ def _cut(  # noqa: PLR0917
             yield name, Timeline(lead[at], changed_us[at], known_us[at], own, at)
 
 
-def _begun(name: str, timeline: Timeline, leads: pa.Table) -> Timeline:
+def _read(name: str, history: Timeline, leads: pa.Table, reading: Reading) -> Timeline:
     """Give a history of texts its type, and what the leads table says where that came first."""
-    plain = replace(timeline, values=typed(timeline.values))
-    if name in RESERVED or not {name, "created_at"} <= {*leads.column_names}:
-        return plain
-    said = texts(name, leads[name]).values
-    if said is None or not _is_first(timeline, said, micros(leads["created_at"])):
-        return plain
-    both = typed(pa.chunked_array([*timeline.values.chunks, *said.chunks], pa.string()))
-    return replace(plain, values=both[: len(timeline.lead)], before=both[len(timeline.lead) :])
-
-
-def _is_first(timeline: Timeline, said: pa.ChunkedArray, created_us: Int64) -> bool:
-    """Whether the leads table holds what was said before the changes."""
-    lead, first = np.unique(timeline.lead, return_index=True)
-    if (timeline.changed_us[first] <= created_us[lead]).all():
-        return True
-    last = np.append(first[1:], len(timeline.lead)) - 1
-    today = pc.fill_null(timeline.values.take(pa.array(last)), "")
-    same = pc.equal(today, pc.fill_null(said.take(pa.array(lead)), ""))
-    return bool(same.combine_chunks().to_numpy(zero_copy_only=False).mean() < SAME_AS_TODAY)
+    said = said_first(name, leads) if reading.first else None
+    before = None if said is None else reading.typed(said)
+    return replace(history, values=reading.typed(history.values), before=before)
 
 
 def _attributes(column: pa.ChunkedArray, names: Mapping[str, str]) -> tuple[Int64, list[str]]:

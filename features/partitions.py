@@ -2,11 +2,11 @@
 
 A share holds all rows of its leads and is a source of its own, so that whatever is done with tables
 is done share by share. What only the whole column tells goes with it: whether ids are whole
-numbers, and what the text of a CSV means.
+numbers, what the text of a CSV means, and how the history of an attribute is read.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -31,6 +31,7 @@ from features.contract import ContractError, Example
 from features.faults import NO_ROWS, Int64
 from features.findings import EXAMPLES, Finding, merged
 from features.lookup import hashes
+from features.readings import Reading
 from features.shared_ids import Hashes
 from features.sources import Form, Layout, Source
 from features.threads import in_order
@@ -168,6 +169,8 @@ class Split:
         What only the whole column tells: whether ids are whole numbers, and what text means.
     conflicting : tuple of int
         Rows in ascending order whose id stands for another lead's event before.
+    readings : mapping of attribute to Reading, or None
+        Of changes, where it is known: how each history is read.
     """
 
     origin: Source
@@ -178,6 +181,7 @@ class Split:
     wholes: Mapping[str, bool]
     meanings: Mapping[str, int | None]
     conflicting: tuple[int, ...] = ()
+    readings: Mapping[str, Reading] | None = None
 
     @property
     def rows(self) -> int:
@@ -195,6 +199,7 @@ class Split:
             self.origin.findings if at == 0 else (),
             self._forms,
             np.flatnonzero(np.isin(part.rows, self.conflicting)) if self.conflicting else NO_ROWS,
+            self.readings,
         )
 
     @cached_property
@@ -222,6 +227,7 @@ class Split:
             "wholes": self.wholes,
             "meanings": self.meanings,
             "conflicting": self.conflicting,
+            "readings": self.readings and {n: astuple(each) for n, each in self.readings.items()},
         }
 
     @classmethod
@@ -237,6 +243,7 @@ class Split:
             stored["wholes"],
             stored["meanings"],
             tuple(stored["conflicting"]),
+            stored["readings"] and {n: Reading(*each) for n, each in stored["readings"].items()},
         )
 
 
@@ -262,10 +269,12 @@ def placed(findings: Iterable[Finding], layouts: Mapping[str, Layout]) -> tuple[
 
 
 def _placed(finding: Finding, layout: Layout | None) -> Finding:
-    order = np.argsort(rows_named([case.where for case in finding.examples]), kind="stable")
+    rows = rows_named([case.where for case in finding.examples])
+    values = [case.value for case in finding.examples]
+    order = sorted(range(len(rows)), key=lambda at: (rows[at], values[at]))
     cases = [finding.examples[at] for at in order[:EXAMPLES]]
     if layout is None or not any(case.where.startswith(PLACE) for case in cases):
-        return replace(finding, examples=finding.examples[:EXAMPLES])
+        return replace(finding, examples=tuple(cases))
     places = named(layout, [case.where for case in cases])
     told = (Example(at, case.value) for at, case in zip(places, cases, strict=True))
     return replace(finding, examples=tuple(told))

@@ -1,6 +1,6 @@
 """The tables of a CRM, read and checked under the data contract; nothing is learned here."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -10,17 +10,18 @@ import pyarrow.compute as pc
 
 from features import rejects, relations
 from features.attributes import RESERVED
-from features.changes import Timeline, odd_histories, timelines
+from features.changes import Timeline, histories, odd_histories, timelines
 from features.checked_table import HAPPENED, Read, Terms, read_table
 from features.contract import CHANGES, EVENTS, LEADS, OUTCOMES, ContractError, Finding, Table
 from features.faults import Fault, Int64
+from features.readings import Clues, clues
 from features.relations import NO_LEAD, Int32
 from features.rules import MAX_REJECTED_SHARE, found
 from features.sources import Place, Source
 from features.timestamps import is_zone
 from features.undated import SPACING_US, dated
 
-__all__ = ["Read", "Tables", "inspect_tables", "read", "read_tables"]
+__all__ = ["Read", "Tables", "inspect_tables", "read", "read_clues", "read_tables"]
 
 NO_COLUMNS: Mapping[str, str] = {}
 
@@ -158,10 +159,7 @@ def inspect_tables(
     sources = [(LEADS, leads), (EVENTS, events)]
     sources += [] if outcomes is None else [(OUTCOMES, outcomes)]
     sources += [] if changes is None else [(CHANGES, changes)]
-    reads = {
-        table.name: read_table(table, source, (columns or {}).get(table.name, NO_COLUMNS), terms)
-        for table, source in sources
-    }
+    reads = _reads(sources, columns or {}, terms)
     if reject_file is not None:
         rejects.write(Path(reject_file), (each.rejected for each in reads.values()))
     if undated:
@@ -188,7 +186,8 @@ def inspect_tables(
     if changes is not None:
         names = _ours((columns or {}).get(LEADS.name, NO_COLUMNS))
         done = reads[CHANGES.name]
-        known = timelines(done.table, segments[CHANGES.name], names, records)
+        readings = changes.readings if isinstance(changes, Source) else None
+        known = timelines(done.table, segments[CHANGES.name], names, records, readings)
         faults = odd_histories(known, done.table, records)
         findings += [fault.finding(CHANGES.name, done.where) for fault in faults]
         known = {name: known[name] for name in known if name not in RESERVED}
@@ -203,6 +202,30 @@ def inspect_tables(
         known,
         reads[LEADS.name].source_rows,
     )
+
+
+def read_clues(
+    leads: Source, changes: Source, columns: Mapping[str, Mapping[str, str]], terms: Terms
+) -> dict[str, Clues]:
+    """Read what some leads tell of how the histories of all are to be read.
+
+    Parameters
+    ----------
+    leads, changes : Source
+        A share of each table; what is wrong there is not told.
+    columns : mapping of table name to a mapping of our column names to theirs
+    terms : Terms
+        Those under which the share will be read.
+    """
+    zone, _ = _known_zone(terms.timezone, LEADS.name)
+    terms = replace(terms, timezone=zone)
+    reads = _reads([(LEADS, leads), (CHANGES, changes)], columns, terms)
+    if terms.undated:
+        reads = dated(reads, None)
+    records, rows = reads[LEADS.name].table, reads[CHANGES.name].table
+    names = _ours(columns.get(LEADS.name, NO_COLUMNS))
+    found = histories(rows, _segments(rows, records), names)
+    return clues(found, records, {*found, *records.column_names})
 
 
 def read(
@@ -233,6 +256,17 @@ def read(
     terms = Terms(zone, now_us, as_of_column, max_rejected_share)
     done = read_table(table, source, columns, terms)
     return replace(done, findings=(*findings, *done.findings))
+
+
+def _reads(
+    sources: Iterable[tuple[Table, Place]],
+    columns: Mapping[str, Mapping[str, str]],
+    terms: Terms,
+) -> dict[str, Read]:
+    return {
+        table.name: read_table(table, source, columns.get(table.name, NO_COLUMNS), terms)
+        for table, source in sources
+    }
 
 
 def _known_zone(timezone: str | None, table: str) -> tuple[str | None, list[Finding]]:

@@ -13,6 +13,7 @@ from features.contract import ContractError, Example, Finding
 from features.csv_file import CsvFile
 from features.faults import NO_ROWS, Int64
 from features.parquet_file import MAGIC, ParquetFile
+from features.readings import Reading
 from features.remote import is_remote, remote
 from features.rules import found
 from features.sql_table import SqlTable
@@ -132,6 +133,8 @@ class Source:
         Of a share of a table: what only the whole of it tells (see `features.partitions`).
     conflicting : int64
         Rows of such a share whose id stands for an event of another one.
+    readings : mapping of attribute to Reading, or None
+        Of such a share of changes: how each history is read.
     """
 
     parts: tuple[Part, ...]
@@ -140,6 +143,7 @@ class Source:
     findings: tuple[Finding, ...] = ()
     forms: Mapping[str, Form] | None = None
     conflicting: Int64 = field(default_factory=lambda: NO_ROWS)
+    readings: Mapping[str, Reading] | None = None
 
     @property
     def files(self) -> tuple[Path, ...]:

@@ -27,7 +27,7 @@ from serving.run_folder import DONE, MANIFEST, RunFolder, digests, run_folder, u
 from serving.shares import Shares, Told
 from training.scorer import DECISIONS, LeadScorer, Scores
 
-FORMAT = 1
+FORMAT = 2
 """Of what a run keeps; another one is not taken up."""
 MEMORY = 1 << 30
 OWN_BYTES = 350 << 20
@@ -99,8 +99,7 @@ def score_files(
     capacity : int, optional
         Hand-offs that sales can take of this file; those beyond are nurtured (``over_capacity``).
     memory : int
-        Bytes that may be taken. Tables that need more go through the disk (see `shares`), unless
-        there are changes: what those say of the leads table is told by all of it.
+        Bytes that may be taken. Tables that need more go through the disk (see `shares`).
     resume : bool
         Take up such a run that was broken off.
     engine : "local" or "spark"
@@ -136,7 +135,7 @@ def score_files(
             )
             if engine == "spark":
                 done = job.on_spark(run, written, memory, resume=resume)
-            elif job.bytes <= memory - OWN_BYTES or changes is not None:
+            elif job.bytes <= memory - OWN_BYTES:
                 done = job.whole(written)
             else:
                 done = job.in_shares(run, written, memory, resume=resume)
@@ -318,7 +317,6 @@ class Job:
 
         refused = {
             "--reject-file": self.reject_file is not None,
-            "--changes": "changes" in self.sources,
             "--resume": resume,
         }
         for option in (option for option, given in refused.items() if given):
@@ -346,6 +344,8 @@ class Job:
         rows = sum(source.about()[0] for source in self.sources.values())
         with self.progress(rows, "read") as done:
             splits = shares.split_tables(self.sources, self.reader, run, number, done)
+        rejecting = self.reject_file is not None
+        splits = shares.with_readings(splits, self.reader, self.threads, rejecting=rejecting)
         shares.keep(run, self.sources, self.identity, splits)
         return splits
 
@@ -370,7 +370,9 @@ class Job:
 
     def _findings(self, told: Sequence[Told], findings: Sequence[Finding]) -> tuple[Finding, ...]:
         types = sum((Counter(each.types) for each in told), Counter())
-        return (*findings, *unshared.of_events(self.scorer, types))
+        looks = (look for each in told for look in each.looks)
+        moved = unshared.moved_since(self.scorer, looks)
+        return (*findings, *moved, *unshared.of_events(self.scorer, types))
 
 
 def _located(places: Mapping[str, str | Path | None]) -> dict[str, Source]:

@@ -13,7 +13,8 @@ from features.contract import CHANGES, EVENTS, LEADS
 from features.findings import ContractError, Finding, UsageError
 from features.history import Int64, from_arrow
 from features.matrix import Leads, leads_from_arrow
-from features.readers import Tables, read_tables
+from features.readers import Tables, read_clues, read_tables
+from features.readings import Clues
 from features.relations import rows_of
 from features.rules import MAX_REJECTED_SHARE
 from features.sources import Place, Source
@@ -38,6 +39,8 @@ class Backlog:
         What the readers found.
     source_rows : int64 [rows], or None
         The row of the leads table that each is; None: the same one.
+    changed : frozenset of str
+        The attributes that come from the table of changes.
     """
 
     lead_id: pa.ChunkedArray
@@ -46,6 +49,7 @@ class Backlog:
     suppress: Sequence[str | None] | None = None
     findings: tuple[Finding, ...] = ()
     source_rows: Int64 | None = None
+    changed: frozenset[str] = frozenset()
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -100,7 +104,7 @@ class Reader:
         ContractError
             Columns are missing.
         """
-        terms = Terms(as_of_column=self.moments, undated=self.undated, attributes_may_lack=True)
+        terms = self._terms(None)
         found = {
             name: plan(TABLES[name], source, self.columns.get(name, {}), terms)
             for name, source in sources.items()
@@ -109,6 +113,24 @@ class Reader:
         if any(finding.severity == "error" for finding in findings):
             raise ContractError(findings)
         return found
+
+    def clues(self, sources: Mapping[str, Source], *, rejecting: bool = False) -> dict[str, Clues]:
+        """Read what a share tells of the histories of attributes; `rejecting` leaves bad rows out.
+
+        What is wrong with the tables, `read` says.
+        """
+        terms = self._terms(1.0 if rejecting else None)
+        return read_clues(sources[LEADS.name], sources[CHANGES.name], self.columns, terms)
+
+    def _terms(self, max_rejected_share: float | None) -> Terms:
+        return Terms(
+            self.timezone,
+            self.now_us,
+            self.moments,
+            max_rejected_share,
+            self.undated,
+            attributes_may_lack=True,
+        )
 
     def read(
         self,
@@ -150,7 +172,7 @@ class Reader:
     def _backlog(self, tables: Tables) -> Backlog:
         rows, changes = tables.leads, tables.changes
         history = from_arrow(tables.events, tables.event_segment, len(rows))
-        found, source_rows = tables.findings, tables.lead_rows
+        found, source_rows, changed = tables.findings, tables.lead_rows, frozenset(changes)
         del tables  # the events are in the history
         lead_id = rows["lead_id"]
         if self.moments is None:
@@ -164,7 +186,7 @@ class Reader:
             leads = replace(leads, columns={**leads.columns, **then}, changes={})
         if self.undated:  # the place in the table stands for time, and no lead comes after as_of
             leads = replace(leads, created_us=as_of_us)
-        return Backlog(lead_id, leads, as_of_us, _suppressions(rows), found, source_rows)
+        return Backlog(lead_id, leads, as_of_us, _suppressions(rows), found, source_rows, changed)
 
 
 def _suppressions(leads: pa.Table) -> list[str | None] | None:

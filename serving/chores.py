@@ -4,12 +4,15 @@ import logging
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from random import SystemRandom
+from time import perf_counter
 
 from serving.store.database import DatabaseError
 
 logger = logging.getLogger(__name__)
 
-STOP_WITHIN_SECONDS = 5
+STOP_WITHIN_SECONDS = 3
+UNIFORM = SystemRandom().random
 
 
 @dataclass(frozen=True)
@@ -23,18 +26,29 @@ class Chore:
         From its end to its next beginning.
     run : callable
         Does it once. Whatever it raises is logged, and it is tried again after the pause.
+    jitter : float
+        The share by which a pause may be longer or shorter, so that processes do not go in step.
     """
 
     name: str
     every_seconds: float
     run: Callable[[], object]
+    jitter: float = 0.0
 
 
 class Chores:
-    """Runs chores, each in a thread of its own, so that none waits for another."""
+    """Runs chores, each in a thread of its own, so that none waits for another.
 
-    def __init__(self, chores: Iterable[Chore]) -> None:
+    Parameters
+    ----------
+    chores : iterable of Chore
+    uniform : callable
+        Gives numbers in [0, 1) for the jitter.
+    """
+
+    def __init__(self, chores: Iterable[Chore], uniform: Callable[[], float] = UNIFORM) -> None:
         self._chores = tuple(chores)
+        self._uniform = uniform
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
 
@@ -50,8 +64,9 @@ class Chores:
     def stop(self) -> None:
         """Begin none again, and wait a while for those that run."""
         self._stopping.set()
+        until = perf_counter() + STOP_WITHIN_SECONDS
         for thread in self._threads:
-            thread.join(STOP_WITHIN_SECONDS)
+            thread.join(max(0.0, until - perf_counter()))
 
     def _repeat(self, chore: Chore) -> None:
         while not self._stopping.is_set():
@@ -61,4 +76,5 @@ class Chores:
                 logger.warning("%s waits: %s", chore.name, error)
             except Exception:
                 logger.exception("%s failed", chore.name)
-            self._stopping.wait(chore.every_seconds)
+            varied = 1 + chore.jitter * (2 * self._uniform() - 1)
+            self._stopping.wait(chore.every_seconds * varied)

@@ -140,16 +140,20 @@ def serve(
 ) -> None:
     """Serve the scoring API until SIGTERM.
 
-    With a database it keeps the history and hands leads off.
+    With a database it keeps the history and hands leads off. A model that is named by an alias is
+    followed: when it moves, the version it names is served without a restart.
     """
-    from serving.server import run
+    from serving.server import followed, run
     from serving.settings import stated
     from training.registry import open_model
 
     _refuse_empty(expect_digest=expect_digest, settings=settings)
     found = stated(settings, host=host, port=port, workers=workers, database_url=database_url)
     _say_ignored(found.ignored)
-    run(partial(open_model, model, expect_digest=expect_digest, uri=registry), found.settings)
+    if model.startswith("models:/") and "@" in model:
+        run(followed(model, registry, expect_digest, found.settings), found.settings)
+    else:
+        run(partial(open_model, model, expect_digest=expect_digest, uri=registry), found.settings)
 
 
 @app.command()

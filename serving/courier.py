@@ -79,13 +79,16 @@ class Courier:
         with self._database.writing() as connection:
             claimed = outbox.claim(connection, endpoint_id, self._now_us())
         answers = self._sent(claimed)
+        gone = 0
         with self._database.writing() as connection:
             for delivery, answer in zip(claimed, answers, strict=False):
                 result = _result(answer)
-                outbox.settle(connection, delivery, result, self._now_us(), self._uniform)
+                gone += outbox.settle(connection, delivery, result, self._now_us(), self._uniform)
             outbox.release(connection, claimed[len(answers) :])
             if answers and answers[-1].status == GONE:
                 endpoints.disable(connection, endpoint_id, endpoints.GONE, self._now_us())
+        if gone:
+            self._database.scrub()
         return bool(answers) and _is_there(answers[-1])
 
     def _sent(self, claimed: Sequence[Delivery]) -> list[Answer]:

@@ -49,6 +49,30 @@ class ServedModel:
 
 
 @dataclass
+class Supply:
+    """How a model that is followed gets here.
+
+    Attributes
+    ----------
+    missed_since_us : int or None
+        Since when the registry could not be used.
+    trouble : str
+        In which way: ``unreachable``, or ``without this model``.
+    refused : str or None
+        The version that should be served and cannot.
+    swaps, misses, refusals : int
+        Models that took another's place, failed looks at the registry, versions refused.
+    """
+
+    missed_since_us: int | None = None
+    trouble: str = ""
+    refused: str | None = None
+    swaps: int = 0
+    misses: int = 0
+    refusals: int = 0
+
+
+@dataclass
 class ModelSlot:
     """The place of the model in a running service; a request reads `model` once.
 
@@ -57,10 +81,13 @@ class ModelSlot:
     model : ServedModel or None
     why_empty : str
         Said by ``/readyz`` while there is none.
+    supply : Supply or None
+        Where it is followed.
     """
 
     model: ServedModel | None = None
     why_empty: str = "no model is loaded yet"
+    supply: Supply | None = None
 
 
 def identity(scorer: LeadScorer) -> dict[str, Any]:

@@ -7,21 +7,26 @@ import multiprocessing
 import os
 import signal
 import socket
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import uvicorn
 from fastapi import FastAPI
 from uvicorn.supervisors import Multiprocess
 
 from features.findings import UsageError
+from features.terminal import say
 from serving import logs
+from serving.follower import Follower, Source
 from serving.http.app import create_app
 from serving.served_model import ModelSlot, ServedModel
 from serving.settings import Settings, is_loopback
+from serving.store import erasure
 from serving.store.database import Database
 from training.scorer import LeadScorer
 
@@ -30,6 +35,9 @@ logger = logging.getLogger(__name__)
 KEEP_ALIVE_SECONDS = 30
 ANSWERS_WITHIN_SECONDS = 60
 """A worker that does not is replaced; on a busy machine it takes long to start."""
+
+HANGING_SECONDS = 2
+"""For which threads that cannot be stopped are waited for at the end."""
 
 Load = Callable[[], LeadScorer]
 
@@ -42,23 +50,27 @@ class AddressRefused(UsageError):
 class Worker:
     """Makes the application in a worker's process; can be sent to one if `load` can."""
 
-    load: Load
+    load: Load | Source
     settings: Settings
 
     def __call__(self) -> FastAPI:
         """Return the application, which loads its model at start-up; it ends with its parent."""
         threading.Thread(target=_end_with_parent, daemon=True).start()
-        return _app(ModelSlot(), self.settings, self.load)
+        threading.Thread(target=_end_with_main, daemon=True).start()
+        slot = ModelSlot()
+        if isinstance(self.load, Source):
+            return _app(slot, self.settings, follower=Follower(self.load, slot, now_us))
+        return _app(slot, self.settings, self.load)
 
 
-def run(load: Load, settings: Settings) -> None:
+def run(load: Load | Source, settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT; requests in flight are answered before it returns.
 
     Parameters
     ----------
-    load : callable
+    load : callable or Source
         Opens the model: once before anything listens, so that its errors are the caller's, and with
-        several workers once in each; it is sent to their processes.
+        several workers once in each; it is sent to their processes. A `Source` is followed.
     settings : Settings
 
     Raises
@@ -68,12 +80,33 @@ def run(load: Load, settings: Settings) -> None:
     """
     if settings.database_url is None:
         refuse_exposed(settings.host)
-    scorer = load()
+    slot, follower = ModelSlot(), None
+    if isinstance(load, Source):
+        follower = Follower(load, slot, now_us)
+        follower.start()
+    else:
+        slot.model = ServedModel.of(load())
     if settings.workers > 1:
         refuse_shared(settings)
         serve(Worker(load, settings), settings)
     else:
-        serve(_app(ModelSlot(ServedModel.of(scorer)), settings), settings)
+        serve(_app(slot, settings, follower=follower), settings)
+
+
+def followed(model: str, uri: str, expect_digest: str | None, settings: Settings) -> Source:
+    """Return the source of a model that an alias names; it is kept on disk where that can be."""
+    cache: Path | None = settings.model_cache
+    try:
+        settings.model_cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=settings.model_cache):
+            pass
+    except OSError as error:
+        say(
+            f"{settings.model_cache} cannot keep models ({error.strerror}), so the service will "
+            "not start while the registry is down: name another folder in LEADQUAL_MODEL_CACHE"
+        )
+        cache = None
+    return Source(model, uri, expect_digest, cache, settings.model_poll_seconds)
 
 
 def serve(app: FastAPI | Worker, settings: Settings) -> None:
@@ -86,6 +119,7 @@ def serve(app: FastAPI | Worker, settings: Settings) -> None:
             supervisor.run()
             return
         server = uvicorn.Server(config)
+        threading.Thread(target=_end_with_main, daemon=True).start()
         with _stopped_by_sigterm(server):
             logger.info("listening", extra={"address": address(listener)})
             gc.collect()
@@ -124,18 +158,35 @@ def now_us() -> int:
     return time.time_ns() // 1_000
 
 
-def _app(slot: ModelSlot, settings: Settings, load: Load | None = None) -> FastAPI:
+def _app(
+    slot: ModelSlot,
+    settings: Settings,
+    load: Load | None = None,
+    follower: Follower | None = None,
+) -> FastAPI:
     """Compose the application, with the database where one is given."""
-    url = settings.database_url
     return create_app(
         slot,
         now_us=now_us,
         threads=settings.threads,
         load=load,
-        database=None if url is None else Database.open(url),
+        follower=follower,
+        database=None if settings.database_url is None else _database(settings),
         policy=settings.policy,
         rate_limit_per_second=settings.rate_limit_per_second,
+        tombstones_file=settings.tombstones_file,
     )
+
+
+def _database(settings: Settings) -> Database:
+    """Open the database, and erase what must not be in it any more."""
+    assert settings.database_url is not None  # noqa: S101  # asked before
+    database = Database.open(settings.database_url)
+    if settings.tombstones_file is not None:
+        erased = erasure.apply(database, settings.tombstones_file, now_us())
+        if erased:
+            logger.warning("erased %d leads again: the database was restored", erased)
+    return database
 
 
 def _end_with_parent() -> None:
@@ -143,6 +194,13 @@ def _end_with_parent() -> None:
     if parent := multiprocessing.parent_process():
         parent.join()
         os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _end_with_main() -> None:
+    """End when the main thread has, though others wait for a database that hangs."""
+    threading.main_thread().join()
+    time.sleep(HANGING_SECONDS)
+    os._exit(0)
 
 
 @contextmanager

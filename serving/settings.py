@@ -50,11 +50,18 @@ class Settings(BaseSettings):
         How long requests in flight may take after SIGTERM.
     log_level : str
         The least important lines that are logged: debug, info, warning or error.
+    model_poll_seconds : float
+        How often the registry is asked what ``models:/NAME@ALIAS`` means; a fifth more or less.
+    model_cache : Path
+        Keeps models from the registry, for a start without it.
     database_url : str or None
         With it the service keeps a history: ``sqlite:///leadqual.db`` or ``postgresql://…``.
     rate_limit_per_second : int
         Requests that one key may send to one process, on average over ten seconds; 0 for any
         number.
+    tombstones_file : Path or None
+        Where erasures are noted, beside the database and not in its backups: at its start the
+        service erases again what a restored backup knows.
     policy : Policy
 
     Examples
@@ -79,8 +86,11 @@ class Settings(BaseSettings):
     threads: int = Field(default=2, ge=1, le=64)
     stop_within_seconds: int = Field(default=10, ge=1, le=15)
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    model_poll_seconds: float = Field(default=30.0, ge=1, le=86_400)
+    model_cache: Path = Field(default_factory=lambda: _user_cache() / "leadqual")
     database_url: str | None = None
     rate_limit_per_second: int = Field(default=200, ge=0, le=1_000_000)
+    tombstones_file: Path | None = None
     policy: Policy = Field(default_factory=Policy)
 
     @classmethod
@@ -95,6 +105,10 @@ class Settings(BaseSettings):
         """Take what is handed in and nothing else: `read` looks around."""
         del settings_cls, env_settings, dotenv_settings, file_secret_settings
         return (init_settings,)
+
+
+def _user_cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
 
 
 @dataclass(frozen=True)

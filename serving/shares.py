@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -13,10 +13,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from features import partitions, rejects
-from features.contract import LEADS
+from features.contract import CHANGES, LEADS
 from features.findings import ContractError, Example, Finding
 from features.history import Int64
 from features.partitions import ROW, Split
+from features.profile import Look
+from features.readings import Clues, readings
 from features.rules import found as rule
 from features.sources import Source
 from features.threads import in_order
@@ -43,6 +45,8 @@ class Told:
     findings : tuple of Finding
     types : mapping of event type to int
         How many events there are.
+    looks : tuple of Look
+        How attributes look.
     rejected : mapping of table name to int
         How many rows were set aside.
     rows : int
@@ -51,6 +55,7 @@ class Told:
 
     findings: tuple[Finding, ...]
     types: Mapping[str, int] = field(default_factory=dict)
+    looks: tuple[Look, ...] = ()
     rejected: Mapping[str, int] = field(default_factory=dict)
     rows: int = 0
 
@@ -58,8 +63,9 @@ class Told:
     def of(cls, scorer: LeadScorer, backlog: Backlog, rejected: Mapping[str, int]) -> "Told":
         """Tell of a backlog."""
         return cls(
-            (*backlog.findings, *unshared.of_records(scorer, backlog.leads, backlog.as_of_us)),
+            (*backlog.findings, *unshared.of_records(scorer, backlog)),
             unshared.counts(backlog.leads.history),
+            unshared.looks(scorer, backlog),
             rejected,
             len(backlog),
         )
@@ -71,7 +77,8 @@ class Told:
             Finding(**each | {"examples": tuple(Example(**case) for case in each["examples"])})
             for each in stored["findings"]
         )
-        return cls(**{**stored, "findings": findings})
+        looks = tuple(Look(**each) for each in stored["looks"])
+        return cls(**{**stored, "findings": findings, "looks": looks})
 
 
 @dataclass(frozen=True)
@@ -216,6 +223,22 @@ def split_tables(
     if not found[LEADS.name].rows and not found[LEADS.name].ragged:
         raise ContractError([rule("no_leads", LEADS.name)])
     return found
+
+
+def with_readings(
+    splits: dict[str, Split], reader: Reader, threads: int, *, rejecting: bool
+) -> dict[str, Split]:
+    """Say how histories of attributes are read, by all shares of the leads and changes."""
+    if CHANGES.name not in splits:
+        return splits
+
+    def clues(at: int) -> dict[str, Clues]:
+        own = {name: splits[name].share(at) for name in (LEADS.name, CHANGES.name)}
+        return reader.clues(own, rejecting=rejecting)
+
+    changes = splits[CHANGES.name]
+    found = readings(in_order(clues, range(changes.shares), threads))
+    return splits | {CHANGES.name: replace(changes, readings=found)}
 
 
 def taken_up(

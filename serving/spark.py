@@ -4,6 +4,7 @@ Needs the extra ``spark``; the executors need this package, too. Tables are read
 as elsewhere. Ids are text, as it stands, or whole numbers.
 """
 
+import json
 import os
 import sys
 import tempfile
@@ -24,10 +25,11 @@ import pyarrow.compute as pc
 from features.arrow_types import inner, is_text
 from features.checked_table import Plan
 from features.column_map import per_table
-from features.contract import EVENTS, LEADS
+from features.contract import CHANGES, EVENTS, LEADS
 from features.findings import ContractError, UsageError
 from features.parquet_file import ParquetFile
 from features.partitions import ROW, Held, placed, whole_numbers
+from features.readings import Clues, readings
 from features.sources import Form, Layout, Source
 from serving import java
 from serving.answers import REASON, Answers
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
 
 KEY, KIND = "__leadqual_key__", "__leadqual_kind__"
 """A hash of the lead's id, by which rows are shuffled and sorted, and the table a row is of."""
+CLUES = "clues"
 ROWS_AT_ONCE = 250_000
 """So many rows are scored together; those of one lead always are."""
 LAST_PLAIN, IN_PATHS = 127, "!$&'()*+,;=:@~"
@@ -73,11 +76,15 @@ def score(
     as_of: int | str,
     model: str | LeadScorer,
     *,
+    changes: "DataFrame | None" = None,
     language: str | None = None,
     timezone: str | None = None,
     columns: Mapping[str, Mapping[str, str]] | None = None,
 ) -> "DataFrame":
     """Score leads of DataFrames, in whatever job they belong to; nothing runs before it is asked.
+
+    With changes one job over them and the leads runs at once: how a history is read, only all of
+    them tell.
 
     Parameters
     ----------
@@ -87,6 +94,8 @@ def score(
         Microseconds since the epoch (UTC), or the column of the leads with each row's moment.
     model : str or LeadScorer
         A folder, ``models:/NAME@champion`` or ``models:/NAME/3``; or an opened model.
+    changes : DataFrame, optional
+        The history of attributes.
     language : "en" or "ja", optional
         Give reasons for the hand-offs in it.
     timezone, columns
@@ -107,6 +116,7 @@ def score(
     mapped = per_table(scorer.card.config.get("columns", {})) if columns is None else columns
     reader = Reader(as_of, timezone, mapped, None, scorer.card.undated)
     frames = {LEADS.name: leads, EVENTS.name: events}
+    frames |= {} if changes is None else {CHANGES.name: changes}
     return _scored(frames, {}, reader, scorer, language=language, told=None)
 
 
@@ -120,11 +130,34 @@ def _scored(
     told: "Accumulator[list[Told]] | None",
 ) -> "DataFrame":
     """Bring the tables into one, a lead's rows together, and score them a part after the other."""
-    from pyspark.sql import functions as F  # noqa: N812, PLC0415
-
     shapes = {name: _shape(frame, forms.get(name)) for name, frame in frames.items()}
     plans = reader.plans(shapes)
-    parts, settled = [], {}
+    settled = {
+        name: _with_text(each, plans[name].chosen["lead_id"]) for name, each in shapes.items()
+    }
+    if CHANGES.name in frames:
+        few = {name: frames[name] for name in (LEADS.name, CHANGES.name)}
+        task = _Clues({name: settled[name] for name in few}, reader)
+        told_of = _by_lead(few, shapes, plans).mapInArrow(task, f"`{CLUES}` string").collect()
+        found = readings(map(_clues_from_json, (row[CLUES] for row in told_of)))
+        settled[CHANGES.name] = replace(settled[CHANGES.name], readings=found)
+    ordered = _by_lead(frames, shapes, plans)
+    context = ordered.sparkSession.sparkContext
+    model = _Model(scorer.digest, scorer.name, scorer.version, context.broadcast(_files(scorer)))
+    scoring = _Task(model, settled, reader, language, told)
+    numbered = ROW in frames[LEADS.name].columns
+    kinds = {name: kind for name, kind in ANSWERS.items() if language or name != "reasons"}
+    schema = ", ".join(f"`{n}` {k}" for n, k in [*kinds.items(), *[(ROW, "long")] * numbered])
+    return ordered.mapInArrow(scoring, schema)
+
+
+def _by_lead(
+    frames: "Mapping[str, DataFrame]", shapes: Mapping[str, Source], plans: Mapping[str, Plan]
+) -> "DataFrame":
+    """Bring tables into one, the rows of a lead one after the other."""
+    from pyspark.sql import functions as F  # noqa: N812, PLC0415
+
+    parts = []
     for name, frame in frames.items():
         lead, shape = plans[name].chosen["lead_id"], shapes[name]
         ids = _ids(name, frame[f"`{lead}`"], shape.form(lead), shape.kinds[lead])
@@ -134,16 +167,8 @@ def _scored(
         row = F.array(F.struct(*columns)).alias(name)
         kind = F.lit([*frames].index(name)).alias(KIND)
         parts.append(frame.select(F.xxhash64(ids).alias(KEY), kind, row))
-        settled[name] = _with_text(shape, lead)
     together = reduce(lambda one, other: one.unionByName(other, allowMissingColumns=True), parts)
-    ordered = together.repartition(KEY).sortWithinPartitions(KEY)
-    context = ordered.sparkSession.sparkContext
-    model = _Model(scorer.digest, scorer.name, scorer.version, context.broadcast(_files(scorer)))
-    task = _Task(model, settled, reader, language, told)
-    numbered = ROW in frames[LEADS.name].columns
-    kinds = {name: kind for name, kind in ANSWERS.items() if language or name != "reasons"}
-    schema = ", ".join(f"`{n}` {k}" for n, k in [*kinds.items(), *[(ROW, "long")] * numbered])
-    return ordered.mapInArrow(task, schema)
+    return together.repartition(KEY).sortWithinPartitions(KEY)
 
 
 @dataclass(frozen=True)
@@ -189,9 +214,8 @@ class _Task:
             yield from self._answers(scorer, rows)
 
     def _answers(self, scorer: LeadScorer, rows: pa.Table) -> Iterator[pa.RecordBatch]:
-        held = {name: self._held(name, rows) for name in self.shapes}
-        shapes = self.shapes.items()
-        sources = {name: replace(shape, parts=(held[name],)) for name, shape in shapes}
+        held = _held(self.shapes, rows)
+        sources = _sources(self.shapes, held)
         try:
             backlog = self.reader.read(sources)
         except ContractError as error:
@@ -211,9 +235,38 @@ class _Task:
             table = table.append_column(ROW, pa.array(row))
         yield from table.cast(_plain(table.schema)).to_batches()
 
-    def _held(self, name: str, rows: pa.Table) -> Held:
-        own = rows.filter(pc.equal(rows[KIND], [*self.shapes].index(name)))
-        return Held(pa.Table.from_struct_array(pc.list_flatten(own[name]).combine_chunks()))
+
+@dataclass(frozen=True)
+class _Clues:
+    """What an executor reads of leads and changes before anything is scored; it is sent there."""
+
+    shapes: Mapping[str, Source]
+    reader: Reader
+
+    def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """Tell, of all rows of a partition, how histories are to be read."""
+        pa.set_cpu_count(1)
+        for rows in whole_leads(batches):
+            found = self.reader.clues(_sources(self.shapes, _held(self.shapes, rows)))
+            text = json.dumps({name: each.to_list() for name, each in found.items()})
+            yield pa.RecordBatch.from_pydict({CLUES: [text]})
+
+
+def _clues_from_json(text: str) -> dict[str, Clues]:
+    return {name: Clues.from_list(each) for name, each in json.loads(text).items()}
+
+
+def _held(shapes: Mapping[str, Source], rows: pa.Table) -> dict[str, Held]:
+    """Take the tables apart that `_by_lead` put together."""
+    held = {}
+    for kind, name in enumerate(shapes):
+        own = rows.filter(pc.equal(rows[KIND], kind))
+        held[name] = Held(pa.Table.from_struct_array(pc.list_flatten(own[name]).combine_chunks()))
+    return held
+
+
+def _sources(shapes: Mapping[str, Source], held: Mapping[str, Held]) -> dict[str, Source]:
+    return {name: replace(shape, parts=(held[name],)) for name, shape in shapes.items()}
 
 
 def whole_leads(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
@@ -293,7 +346,11 @@ def run(
     findings = placed((f for each in found for f in each.findings), layouts)
     if any(finding.severity == "error" for finding in findings):
         raise ContractError(findings)
-    merged = Told(findings, sum((Counter(each.types) for each in found), Counter()))
+    merged = Told(
+        findings,
+        sum((Counter(each.types) for each in found), Counter()),
+        tuple(look for each in found for look in each.looks),
+    )
     return sorted(place.glob("*.parquet")), starts[LEADS.name][-1], [merged]
 
 

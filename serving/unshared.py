@@ -1,29 +1,46 @@
 """What a model knows and tables lack, and what they hold that it does not know, as findings."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
 
+from features import profile
 from features.arrow_types import is_text
 from features.attributes import encode
+from features.contract import CHANGES, LEADS
 from features.faults import shown
 from features.findings import EXAMPLES, Example, Finding
-from features.history import DAY_US, History, Int64
+from features.history import DAY_US, History
 from features.matrix import Leads, unknown_types
-from features.profile import moved, spread
+from features.profile import Look
+from serving.backlog_rows import Backlog
 from training.scorer import LeadScorer
 
 MOST_NAMES = 20
 
 
-def of_records(scorer: LeadScorer, leads: Leads, as_of_us: Int64) -> tuple[Finding, ...]:
-    """Say which attributes are missing, of another kind, or look otherwise than they used to."""
-    return (
-        *_missing_attributes(scorer, leads),
-        *_other_kinds(scorer, leads),
-        *_moved(scorer, leads, as_of_us),
+def of_records(scorer: LeadScorer, backlog: Backlog) -> tuple[Finding, ...]:
+    """Say which attributes are missing, or of another kind."""
+    return (*_missing_attributes(scorer, backlog.leads), *_other_kinds(scorer, backlog))
+
+
+def looks(scorer: LeadScorer, backlog: Backlog) -> tuple[Look, ...]:
+    """Say how attributes look; a lead that stands repeatedly decides once."""
+    leads = backlog.leads
+    return profile.looks(
+        scorer.profiles,
+        scorer.spec.attributes,
+        leads.columns,
+        np.arange(len(leads)),
+        sample=np.unique(leads.segment, return_index=True)[1],
+        age_days=(backlog.as_of_us - leads.created_us) / DAY_US,
     )
+
+
+def moved_since(scorer: LeadScorer, every: Iterable[Look]) -> Iterator[Finding]:
+    """Find attributes that look otherwise than on the leads the model learned from."""
+    return profile.far_off(scorer.profiles, every, who="scored")
 
 
 def counts(history: History) -> dict[str, int]:
@@ -48,23 +65,6 @@ def of_events(scorer: LeadScorer, count_of: Mapping[str, int]) -> Iterator[Findi
         )
 
 
-def _moved(scorer: LeadScorer, leads: Leads, as_of_us: Int64) -> Iterator[Finding]:
-    """Find attributes that look otherwise than on the leads the model learned from."""
-    rows = np.arange(len(leads))
-    few = spread(rows)
-    once = few[np.unique(leads.segment[few], return_index=True)[1]]  # a lead may stand repeatedly
-    known = scorer.spec.attributes
-    return moved(
-        scorer.profiles,
-        known,
-        leads.columns,
-        rows,
-        who="scored",
-        sample=once,
-        age_days=(as_of_us - leads.created_us) / DAY_US,
-    )
-
-
 def _missing_attributes(scorer: LeadScorer, leads: Leads) -> Iterator[Finding]:
     missing = [a.name for a in scorer.spec.attributes if a.name not in leads.columns]
     if missing:
@@ -80,10 +80,10 @@ def _missing_attributes(scorer: LeadScorer, leads: Leads) -> Iterator[Finding]:
         )
 
 
-def _other_kinds(scorer: LeadScorer, leads: Leads) -> Iterator[Finding]:
+def _other_kinds(scorer: LeadScorer, backlog: Backlog) -> Iterator[Finding]:
     """Find text where the model knows a number or yes/no, as far as it cannot be read as one."""
     for attribute in scorer.spec.attributes:
-        column = leads.columns.get(attribute.name)
+        column = backlog.leads.columns.get(attribute.name)
         if attribute.kind == "category" or not isinstance(column, pa.ChunkedArray):
             continue
         if not is_text(column.type):
@@ -91,13 +91,14 @@ def _other_kinds(scorer: LeadScorer, leads: Leads) -> Iterator[Finding]:
         lost = np.isnan(encode({attribute.name: column}, [attribute], len(column))[:, 0])
         texts = column.filter(pa.array(lost)).drop_null()
         if len(texts):
+            first = sorted({shown(text) for text in texts.unique().to_pylist()})[:EXAMPLES]
             yield Finding(
-                "leads",
+                CHANGES.name if attribute.name in backlog.changed else LEADS.name,
                 attribute.name,
                 "other_kind",
                 "warning",
                 len(texts),
-                tuple(Example("", shown(text)) for text in texts[:EXAMPLES].to_pylist()),
+                tuple(Example("", text) for text in first),
                 f"The model knows a {attribute.kind} here: taken as missing. Write it as one.",
             )
 

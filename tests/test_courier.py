@@ -121,7 +121,7 @@ def test_410_disables_the_endpoint_until_it_is_enabled(post):
         post.deliver()
         assert told.ids == [first]
         with post.database.reading() as connection:
-            found = endpoints.get(connection, endpoint_id)
+            [found] = endpoints.all_of(connection)
         assert (found.disabled_us, found.why_disabled) == (NOW_US, "answered 410 Gone")
         post.put()  # nobody is told of this one
         post.deliver(after_seconds=100_000)

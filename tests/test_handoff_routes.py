@@ -1,4 +1,6 @@
+import json
 import threading
+from dataclasses import replace
 from typing import get_args
 
 import pytest
@@ -7,11 +9,13 @@ import sqlalchemy as sa
 from features.history import DAY_US
 from features.moments import iso
 from serving.http.handoff_schemas import BODIES, Kind, Status
+from serving.http.webhook_schemas import HandoffMessage, HandoffUpdatedMessage
+from serving.served_model import ServedModel
 from serving.store import handoffs as proposals
 from serving.store import life, tables
 from tests.sales import add_event, add_lead, decide, handoffs, steps
 from tests.scorers import AS_OF_US
-from tests.states import crm, put
+from tests.states import crm, put, served_model
 
 MINUTE_US = 60_000_000
 REASON = {"reason": "because"}
@@ -94,7 +98,8 @@ def test_lists_are_filtered_and_paged_newest_first(service):
         service.now_us += MINUTE_US
         decide(service, f"L-{number}", inquired=number == 4)
     send(service, "accept", 1)
-    listed, cursor = [], None
+    listed: list[str] = []
+    cursor = None
     while cursor is not None or not listed:
         query = {"limit": 2} | ({} if cursor is None else {"cursor": cursor})
         page = service.get("/v1/handoffs", params=query).json()
@@ -124,7 +129,7 @@ def test_a_bad_filter_is_a_problem(service, query):
     assert answer.headers["content-type"] == "application/problem+json"
 
 
-@pytest.mark.parametrize("handoff_id", ["nobody", "ho_" + "0" * 24, "%00", "'; DROP TABLE leads"])
+@pytest.mark.parametrize("handoff_id", ["nobody", "ho_" + "0" * 24, "'; DROP TABLE leads"])
 def test_an_unknown_hand_off_is_a_404(service, handoff_id):
     assert service.get(f"/v1/handoffs/{handoff_id}").status_code == 404
     answer = send(service, "accept", 1, handoff_id=handoff_id)
@@ -149,7 +154,7 @@ def test_a_hand_off_is_followed_from_its_proposal_to_the_win(service):
     ]
     assert outcomes(service) == [("L-1", "won")]
     kept = service.rows(sa.select(tables.outcomes))[0]
-    assert (kept.closed_us, kept.recorded_us) == (service.now_us, service.now_us)
+    assert (kept.closed_us, kept.received_us) == (service.now_us, service.now_us)
     view = "SELECT event_type FROM training_events ORDER BY occurred_at"
     assert [row[0] for row in service.rows(sa.text(view))] == [
         "handoff_accepted",
@@ -333,7 +338,7 @@ def test_a_proposal_that_ends_says_when_the_lead_comes_back(service, action, bod
 @pytest.mark.parametrize(
     ("action", "body", "why", "again"),
     [
-        ("recycle", {"reason": "no response: called thrice"}, "no response", (90, None)),
+        ("recycle", {"reason": "no response: called thrice"}, "no_response", (90, None)),
         ("recycle", {"reason": "timing"}, "timing", (180, None)),
         ("recycle", {"reason": "other"}, None, (90, None)),
         ("recycle", {"reason": "timing"} | UNTIL, "timing", (30, None)),
@@ -351,6 +356,18 @@ def test_a_hand_off_that_ends_says_when_the_lead_comes_back(service, action, bod
     days, on = again
     moment = None if days is None else iso(AS_OF_US + days * DAY_US)
     assert (found["why"], found["again_at"], found["again_on"]) == (why, moment, on)
+
+
+def test_a_date_lets_a_lead_come_back_that_was_won(service):
+    walk(service, "accept")
+    send(service, "won", 2, **UNTIL)
+    decide(service, "L-1")
+    assert newest(service)["status"] == "won"
+    service.now_us = AS_OF_US + 30 * DAY_US
+    decide(service, "L-1")
+    assert newest(service)["status"] == "proposed"
+    decide(service, "L-1")
+    assert newest(service)["status"] == "proposed"
 
 
 def test_a_rejected_lead_comes_back_with_new_engagement(service):
@@ -424,3 +441,47 @@ def test_a_lead_is_where_its_hand_off_is(service):
     walk(service, "accept", "visit")
     found = service.get("/v1/leads/L-1").json()
     assert (found["state"], found["handoff"]["version"]) == ("visit", 3)
+
+
+def messages(service):
+    rows = service.rows(sa.select(tables.messages).order_by(tables.messages.c.seq))
+    return [(row.type, json.loads(row.payload)["data"]) for row in rows]
+
+
+def test_what_happens_is_told_as_it_is_shown(service):
+    proposed = newest(service)
+    accepted = walk(service, "accept")
+    lost = walk(service, "lost")
+    closed_at = iso(service.now_us)
+    outcome = {"lead_id": "L-1", "closed_at": closed_at, "outcome": "lost"}
+    assert messages(service) == [
+        ("lead.handoff", proposed),
+        ("lead.handoff.updated", accepted),
+        ("lead.handoff.updated", lost),
+        ("lead.outcome", outcome | {"amount": None, "recorded_at": None}),
+    ]
+    for type_, data in messages(service)[:3]:
+        message = HandoffMessage if type_ == "lead.handoff" else HandoffUpdatedMessage
+        whole = {"type": type_, "timestamp": closed_at, "data": data}
+        assert message.model_validate_json(json.dumps(whole)).data.handoff_id == data["handoff_id"]
+
+
+def test_what_is_refused_or_sent_again_is_not_told(service):
+    send(service, "accept", 1)
+    before = messages(service)
+    send(service, "accept", 1)
+    send(service, "accept", 2)
+    send(service, "won", 1)
+    assert messages(service) == before
+
+
+def test_of_one_that_waits_nobody_is_told(service):
+    scorer = served_model().scorer
+    rule = replace(scorer.rule, kind="capacity", stated=True, capacity_per_week=1)
+    service.slot.model = ServedModel.of(replace(scorer, rule=rule))
+    add_lead(service, "L-2")
+    decide(service, "L-2")
+    assert newest(service)["status"] == "waiting"
+    assert newest(service)["allowed"] == ["override"]
+    walk(service, "override")
+    assert [data["lead_id"] for _, data in messages(service)] == ["L-1"]

@@ -9,7 +9,16 @@ from serving.served_model import ServedModel
 from serving.store import tables
 from serving.store.overdue import Overdue
 from serving.store.policy import HOUR_US
-from tests.sales import add_change, add_event, add_lead, decide, handoffs, steps
+from tests.sales import (
+    add_change,
+    add_event,
+    add_lead,
+    close,
+    decide,
+    handoffs,
+    merge,
+    steps,
+)
 from tests.scorers import AS_OF_US
 from tests.states import crm, served_model
 
@@ -224,19 +233,100 @@ def test_a_lead_that_was_won_never_comes_back_by_itself(service):
     assert len(handoffs(service)) == 1
 
 
+# Merged leads
+
+
 def test_a_merged_lead_has_one_open_hand_off(service):
     add_lead(service, "L-2")
     decide(service, "L-1")
     decide(service, "L-2")
-    with service.database.writing() as connection:
-        own = sa.update(tables.leads).where(tables.leads.c.lead_id == "L-2")
-        connection.execute(own.values(merged_into="L-1"))
+    merge(service, "L-2", into="L-1")
     end(service, status="accepted")
-    decide(service, "L-1", decision="nurture")
-    assert [row.status for row in handoffs(service)] == ["proposed", "accepted"]
+    decide(service, "L-1")
+    assert [(row.status, row.why) for row in handoffs(service)] == [
+        ("expired", "merged"),
+        ("accepted", None),
+    ]
     end(service, status="recycled", again_us=service.now_us + 1)
     decide(service, "L-1")
     assert len(handoffs(service)) == 2
+
+
+def test_what_expired_in_a_merger_is_no_condition(service):
+    add_lead(service, "L-2")
+    decide(service, "L-1")
+    decide(service, "L-2")
+    merge(service, "L-1", into="L-2")
+    decide(service, "L-2")
+    assert [row.why for row in handoffs(service)] == ["merged", None]
+    end(service, status="won", again_on="never")
+    decide(service, "L-2", inquired=True)
+    assert len(handoffs(service)) == 2
+
+
+# Outcomes that are sent by themselves
+
+
+@pytest.mark.parametrize("outcome", ["won", "lost"])
+def test_an_outcome_ends_what_sales_works(service, outcome):
+    decide(service, "L-1")
+    end(service, status="contacted")
+    service.now_us += HOUR_US
+    close(service, outcome)
+    decide(service, "L-1")
+    row = only(handoffs(service))
+    assert (row.status, row.again_on) == (outcome, {"won": "never", "lost": "engagement"}[outcome])
+    assert steps(service)[-1] == (outcome, outcome)
+    assert service.rows(sa.select(tables.outcomes.c.outcome)) == [(outcome,)]
+
+
+def test_an_outcome_of_an_earlier_time_leaves_what_sales_works(service):
+    decide(service, "L-1")
+    end(service, status="contacted")
+    close(service, "lost", closed_us=service.now_us - 1)
+    decide(service, "L-1")
+    assert only(handoffs(service)).status == "contacted"
+
+
+@pytest.mark.parametrize(("outcome", "on"), [("won", "never"), ("lost", "engagement")])
+def test_an_outcome_ends_a_proposal(service, outcome, on):
+    decide(service, "L-1")
+    close(service, outcome)
+    decide(service, "L-1")
+    row = only(handoffs(service))
+    assert (row.status, row.why, row.again_on) == ("expired", outcome, on)
+
+
+@pytest.mark.parametrize("inquired", [False, True])
+def test_a_lead_that_is_closed_is_not_proposed(service, inquired):
+    add_event(service)
+    close(service, "lost")
+    decide(service, "L-1", inquired=inquired)
+    assert handoffs(service) == []
+    service.now_us += 1
+    add_event(service)
+    decide(service, "L-1", inquired=inquired)
+    assert only(handoffs(service)).status == "proposed"
+    decide(service, "L-1", inquired=inquired)
+    assert only(handoffs(service)).status == "proposed"
+
+
+@pytest.mark.parametrize("inquired", [False, True])
+def test_a_lead_that_was_won_elsewhere_is_not_proposed(service, inquired):
+    close(service, "won")
+    service.now_us += 1
+    add_event(service)
+    decide(service, "L-1", inquired=inquired)
+    assert handoffs(service) == []
+
+
+def test_a_lead_that_was_won_after_its_last_hand_off_is_not_proposed(service):
+    decide(service, "L-1")
+    end(service, status="recycled", again_us=service.now_us)
+    service.now_us += HOUR_US
+    close(service, "won")
+    decide(service, "L-1")
+    assert len(handoffs(service)) == 1
 
 
 # Capacity

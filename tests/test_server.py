@@ -121,7 +121,7 @@ def answer_of(connection):
 
 def test_a_request_in_flight_is_answered_after_sigterm_and_no_new_one_taken(started):
     service = started()
-    assert service.ready() == {"status": "ready"}
+    assert service.ready() == {"status": "ready", "model": "leadqual/local"}
     with service.connect() as connection:
         connection.sendall(HEAD + BODY[:10])
         time.sleep(0.3)

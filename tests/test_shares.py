@@ -10,6 +10,7 @@ from functools import partial
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 import sqlalchemy as sa
@@ -17,13 +18,22 @@ import sqlalchemy as sa
 from features import partitions
 from features.findings import ContractError, UsageError
 from features.history import DAY_US
+from features.readers import read_tables
 from serving import backlog
 from serving.answer_file import OutputError
 from serving.backlog import OWN_BYTES, score_files
 from serving.blocks import score_backlog
 from serving.run_folder import run_folder
 from serving.shares import Shares
-from tests.backlogs import ROWS, a_backlog, a_scorer, write
+from tests.backlogs import (
+    ROWS,
+    a_backlog,
+    a_history,
+    a_scorer,
+    histories,
+    with_profiles,
+    write,
+)
 from tests.factories import TIME
 from tests.scorers import AS_OF_US, EPOCH_US
 from tests.test_answer_file import files_of_at_most
@@ -367,19 +377,151 @@ def scored_elsewhere(folder, paths, output, seconds=None):
         return process.wait(30)
 
 
-def test_with_a_history_of_attributes_all_is_held_in_memory(run, tables, tmp_path):
-    """What it says of the leads table, the whole of it tells."""
+HISTORIES = histories(a_backlog()[0])
+
+
+@pytest.mark.parametrize("kind", ["parquet", "csv"])
+@pytest.mark.parametrize("history", HISTORIES)
+def test_with_a_history_of_attributes_the_answers_are_those_of_a_run_in_memory(
+    run, tables, tmp_path, history, kind
+):
     leads, events = tables
-    changes = pa.table(
-        {
-            "lead_id": leads["lead_id"][:5],
-            "changed_at": pa.array([EPOCH_US + 25 * DAY_US] * 5, TIME),
-            "attribute": ["employees"] * 5,
-            "value": ["7"] * 5,
-        }
-    )
-    same(run, leads, events, changes=write(tmp_path / "changes.parquet", changes))
-    assert manifest(tmp_path)["shares"] == 1
+    if history == "not in the leads table":
+        leads = leads.drop_columns(["customer_of_partner"])
+    changes = write(tmp_path / f"changes.{kind}", a_history(HISTORIES[history]))
+    same(run, leads, events, changes=changes, kind=kind, reasons=True)
+    assert manifest(tmp_path)["shares"] > 3
+
+
+def test_what_the_histories_of_these_tests_are_read_as(tables, tmp_path):
+    """Each stands for what it is named after."""
+    leads, events = (write(tmp_path / f"{n}.csv", t) for n, t in zip("le", tables, strict=True))
+    read = {}
+    for at, (name, rows) in enumerate(HISTORIES.items()):
+        changes = write(tmp_path / f"{at}.csv", a_history(rows))
+        (timeline,) = read_tables(leads, events, changes=changes).changes.values()
+        read[name] = (timeline.before is not None, str(timeline.values.type))
+    assert read == {
+        "all begin with their lead": (True, "int64"),
+        "the table is of today": (False, "double"),
+        "few begin late, in a table of today": (False, "int64"),
+        "the table is older": (True, "int64"),
+        "of one lead": (True, "string"),
+        "not in the leads table": (True, "bool"),
+        "numbers, and text of one lead": (False, "string"),
+        "codes with a leading zero": (True, "string"),
+    }
+
+
+def test_a_lead_with_moments_of_its_own_sees_its_history_at_each(run, tables, tmp_path):
+    leads, events = tables
+    again = pa.concat_tables([leads, leads.slice(40, 90)])
+    moments = EPOCH_US + (np.arange(len(again)) % 29 + 1) * DAY_US
+    again = again.append_column("at", pa.array(moments, TIME))
+    changes = write(tmp_path / "c.parquet", a_history(HISTORIES["the table is older"]))
+    same(run, again, events, as_of="at", changes=changes)
+
+
+def odd_history(leads):
+    """Give changes with all that is found in them, spread over the leads."""
+    rows = [*HISTORIES["the table is of today"]]
+    for lead in leads["lead_id"].to_pylist()[:40]:
+        rows += [(lead, 25, "employees", "1"), (lead, 25, "employees", "2")]
+        rows += [(lead, 26, "employees", "1"), (lead, 26, "employees", "1.0")]
+        rows += [(lead, 25, "suppress", "won"), (lead, 25, "created_at", "2026-01-01")]
+    rows.append((leads["lead_id"][90].as_py(), 400, "employees", "many"))
+    return [*rows, ("stranger", 25, "employees", "1"), (None, 25, "employees", "1")]
+
+
+@pytest.mark.parametrize("kind", ["parquet", "csv"])
+def test_what_is_odd_in_histories_is_told_as_in_memory(run, tables, tmp_path, kind):
+    changes = write(tmp_path / f"changes.{kind}", a_history(odd_history(tables[0])))
+    options = {"kind": kind, "changes": changes, "now_us": EPOCH_US + 100 * DAY_US}
+    found = []
+    for memory in (PLENTY, LITTLE):
+        with pytest.raises(ContractError) as error:
+            run(*tables, memory=memory, **options)
+        found.append(set(error.value.findings))
+    assert found[0] == found[1]
+    assert {finding.rule: finding.rows for finding in found[0] if finding.table == "changes"} == {
+        "missing_id": 1,
+        "time_after_now": 1,
+        "unknown_lead": 1,
+        "reserved_attribute": 80,
+        "conflicting_change": 80,
+        "late_history": found_late(tables[0]),
+    }
+    options |= {"reject_file": tmp_path / "aside.csv", "max_rejected_share": 0.02}
+    lines = []
+    for memory in (PLENTY, LITTLE):
+        _, summary = run(*tables, memory=memory, **options)
+        lines.append((tmp_path / "aside.csv").read_text("utf-8-sig"))
+    assert lines[0] == lines[1]
+    (conflicting,) = [one for one in summary.findings if one.rule == "conflicting_change"]
+    assert conflicting.rows == 40, "without the text that is set aside, 1 and 1.0 are one"
+    same(run, *tables, **options)
+
+
+def found_late(leads):
+    """Count leads with employees in the table and no change at their creation."""
+    begun = {row[0] for row in HISTORIES["all begin with their lead"]}
+    pairs = zip(leads["lead_id"].to_pylist(), leads["employees"].to_pylist(), strict=True)
+    return sum(lead not in begun and said is not None for lead, said in pairs)
+
+
+def test_with_a_history_a_run_that_was_broken_off_is_taken_up(run, tables, tmp_path, monkeypatch):
+    history = HISTORIES["few begin late, in a table of today"]
+    changes = write(tmp_path / "c.csv", a_history(history))
+    expected, whole = run(*tables, memory=PLENTY, changes=changes)
+    with monkeypatch.context() as patch:
+        no_more_after(patch, 2)
+        with pytest.raises(KeyboardInterrupt):
+            run(*tables, threads=1, changes=changes)
+    asked = no_more_after(monkeypatch, 10**6)
+    table, summary = run(*tables, resume=True, changes=changes)
+    assert table.equals(expected)
+    assert set(summary.findings) == set(whole.findings)
+    assert len(asked) == manifest(tmp_path)["shares"] - 2
+
+
+def test_what_looks_otherwise_than_usual_is_told_as_in_memory(scorer, tables, tmp_path):
+    """Of few leads a share, and of a value that stands on one lead of most shares."""
+    model = with_profiles(scorer, employees=0.2, industry=0.9, customer_of_partner=1.0)
+    leads, events = (write(tmp_path / f"{n}.csv", t) for n, t in zip("le", tables, strict=True))
+    rows = [(lead, 25, "customer_of_partner", "yes") for lead in tables[0]["lead_id"].to_pylist()]
+    changes = write(tmp_path / "c.csv", a_history(rows))
+    found = []
+    for memory in (PLENTY, LITTLE):
+        summary = score_files(
+            model, leads, events, tmp_path / "scores.parquet",
+            as_of=AS_OF_US, memory=memory, changes=changes,
+        )  # fmt: skip
+        found.append(summary.findings)
+    assert set(found[0]) == set(found[1])
+    told = {one.column: one for one in found[1] if one.rule.endswith("moved")}
+    assert {column: one.rule for column, one in told.items()} == {
+        "employees": "values_moved",
+        "industry": "missing_share_moved",
+    }
+    counted = pc.value_counts(tables[0]["employees"].drop_null()).to_pylist()
+    odd = {each["values"]: each["counts"] for each in counted if each["values"] > 9}
+    assert told["employees"].rows == sum(odd.values())
+    most = max(odd.values())
+    assert told["employees"].examples[0].value == f"{most} rows"
+    (kind,) = [one for one in found[1] if one.rule == "other_kind"]
+    assert (kind.table, kind.column, kind.rows) == ("changes", "customer_of_partner", ROWS)
+
+
+def test_values_of_another_kind_are_told_as_in_memory(run, tables):
+    leads, events = tables
+    words = pa.array([f"about {500 - row % 90:03}" for row in range(ROWS)])
+    leads = leads.set_column(2, "employees", words)
+    found = [run(leads, events, memory=memory)[1].findings for memory in (PLENTY, LITTLE)]
+    assert set(found[0]) == set(found[1])
+    (kind,) = [one for one in found[1] if one.rule == "other_kind"]
+    assert (kind.table, kind.rows, [str(case) for case in kind.examples]) == (
+        "leads", ROWS, ["about 411", "about 412", "about 413"],
+    )  # fmt: skip
 
 
 def test_a_table_that_is_not_found_does_not_cost_what_was_done(run, tables, tmp_path, monkeypatch):

@@ -92,27 +92,34 @@ def test_the_database_and_its_export_give_the_same_model(database_url, tmp_path)
     assert "handoff_accepted" in one["spec"]["sales"]
 
 
+def insert(connection, table, same, *rows):
+    connection.execute(table.insert(), [{**same, **row} for row in rows])
+
+
 def test_what_sales_did_ends_the_snapshots_and_merged_leads_are_one(database_url):
     database = Database.open(database_url)
     lead = {"created_us": DAY_US, "received_us": 1, "suppress": "[]", "episode": 0, "changed_us": 1}
     event = {"source": "crm", "event_type": "inquiry", "received_us": 1, "verified": True}
     step = {"handoff_id": "h", "lead_id": "L-2", "status": "x", "at_us": 5 * DAY_US}
     with database.writing() as connection:
-        merged = {"merged_into": "L-1", "merged_us": 3}
-        rows = [
-            {"lead_id": "L-1", "merged_into": None, "merged_us": None},
-            {"lead_id": "L-2", **merged},
-            {"lead_id": "L-3", "suppress": '["objected"]', "merged_into": None, "merged_us": None},
-        ]
-        connection.execute(tables.leads.insert(), [{**lead, **row} for row in rows])
-        rows = [
-            {"event_id": f"{lead_id}", "lead_id": lead_id, "occurred_us": at * DAY_US}
-            for lead_id, at in (("L-1", 2), ("L-2", 3), ("L-3", 4))
-        ]
-        connection.execute(tables.events.insert(), [{**event, **row} for row in rows])
-        actions = ("accept", "contact", "closing", "reject")
-        rows = [{"version": n, "action": each, "received_us": 1} for n, each in enumerate(actions)]
-        connection.execute(tables.steps.insert(), [{**step, **row} for row in rows])
+        insert(
+            connection,
+            tables.leads,
+            {"merged_into": None, "merged_us": None, **lead},
+            {"lead_id": "L-1"},
+            {"lead_id": "L-2", "merged_into": "L-1", "merged_us": 3},
+            {"lead_id": "L-3", "suppress": '["objected"]'},
+        )
+        for lead_id, day in (("L-1", 2), ("L-2", 3), ("L-3", 4)):
+            own = {"event_id": lead_id, "lead_id": lead_id, "occurred_us": day * DAY_US}
+            insert(connection, tables.events, event, own)
+        for version, action in enumerate(("accept", "contact", "closing", "reject")):
+            insert(
+                connection,
+                tables.steps,
+                step,
+                {"version": version, "action": action, "received_us": 1},
+            )
     with database.reading() as connection:
         query = "SELECT lead_id, event_type FROM training_events ORDER BY occurred_at, event_type"
         seen = [tuple(row) for row in connection.execute(sa.text(query))]

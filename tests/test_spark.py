@@ -14,11 +14,20 @@ from features.findings import ContractError, UsageError
 from features.history import DAY_US
 from serving import java, spark
 from serving.backlog import score_files
-from tests.backlogs import ROWS, a_backlog, a_scorer, write
+from tests.backlogs import (
+    ROWS,
+    a_backlog,
+    a_history,
+    a_scorer,
+    histories,
+    with_profiles,
+    write,
+)
 from tests.factories import TIME
 from tests.scorers import AS_OF_US, EPOCH_US
 
 PLENTY = 1 << 40
+HISTORIES = histories(a_backlog()[0])
 
 
 @pytest.fixture(scope="module")
@@ -150,8 +159,50 @@ def test_what_spark_does_not_do_is_said(session, scorer, tables, tmp_path):
         spark_of(leads, events, tmp_path / "s.parquet", reject_file=tmp_path / "r.csv")
     with pytest.raises(UsageError, match="--resume is not for --engine spark"):
         spark_of(leads, events, tmp_path / "s.parquet", resume=True)
-    with pytest.raises(UsageError, match="--changes is not for --engine spark"):
-        spark_of(leads, events, tmp_path / "s.parquet", changes=leads)
+
+
+@pytest.mark.parametrize("history", HISTORIES)
+def test_with_a_history_of_attributes_spark_writes_the_same_file(
+    session, scorer, tables, tmp_path, monkeypatch, history
+):
+    monkeypatch.setattr(spark, "ROWS_AT_ONCE", 500)
+    leads, events = tables
+    if history == "not in the leads table":
+        leads = leads.drop_columns(["customer_of_partner"])
+    model = with_profiles(scorer, employees=0.2, industry=0.9).save(tmp_path / "model")
+    changes = write(tmp_path / "changes.parquet", a_history(HISTORIES[history]))
+    (here, local), (there, summary) = both(model, tmp_path, leads, events, changes=changes)
+    assert there.equals(here)
+    assert bare(summary.findings) == bare(local.findings)
+    moved = [
+        {one for one in found if one.rule.endswith("moved")}
+        for found in (local.findings, summary.findings)
+    ]
+    assert moved[0] == moved[1] != set()
+
+
+def test_data_frames_with_a_history_are_scored_by_one_shuffle_of_events(
+    session, scorer, tables, tmp_path
+):
+    changes = a_history(HISTORIES["the table is of today"])
+    paths = [
+        write(tmp_path / f"{name}.parquet", table)
+        for name, table in zip("lec", (*tables, changes), strict=True)
+    ]
+    score_files(
+        scorer, paths[0], paths[1], tmp_path / "s.parquet", as_of=AS_OF_US, changes=paths[2]
+    )
+    frames = [session.read.parquet(str(path)) for path in paths]
+    answers = spark.score(frames[0], frames[1], AS_OF_US, scorer, changes=frames[2])
+    plan = answers._jdf.queryExecution().executedPlan().toString()
+    assert plan.count("Exchange") == 1, plan
+    local = pq.read_table(tmp_path / "s.parquet")
+    scores = dict(zip(local["lead_id"].to_pylist(), local["score"].to_pylist(), strict=True))
+    assert {row["lead_id"]: row["score"] for row in answers.collect()} == scores
+    assert {
+        row["lead_id"]: row["score"]
+        for row in spark.score(frames[0], frames[1], AS_OF_US, scorer).collect()
+    } != scores
 
 
 def test_data_frames_are_scored_in_whatever_job_they_belong_to(session, scorer, tables, tmp_path):

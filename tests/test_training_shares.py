@@ -41,8 +41,13 @@ def take(tmp_path, monkeypatch):
             patch.setattr(sampling, "BYTES_OF_SNAPSHOT", MEMORY // most)
             patch.setattr(shares, "fit", lambda sources, memory: not on_disk)
             told = {"until": None, "timezone": None, "now_us": NOW_US + 400 * DAY_US}
+            leads, events, outcomes = (
+                write(tmp_path / f"{name}.{kind}", getattr(world, name)) for name in NAMES
+            )
             given = inputs.history(
-                *(write(tmp_path / f"{name}.{kind}", getattr(world, name)) for name in NAMES),
+                leads,
+                events,
+                outcomes,
                 config,
                 **told | options,
                 output=tmp_path / "m",
@@ -50,8 +55,7 @@ def take(tmp_path, monkeypatch):
                 progress=lambda rows, what: nullcontext(lambda done: None),
             )
             with given as read:
-                if on_disk:
-                    assert len(list(tmp_path.glob(".m.shares-*/events/*.arrows"))) > 3
+                assert (len(list(tmp_path.glob(".m.shares-*/events/*.arrows"))) > 1) == on_disk
                 found = read()
         assert not list(tmp_path.glob(".*"))
         return found
@@ -131,6 +135,15 @@ def test_the_export_may_be_of_a_moment_before_the_newest_rows(take):
     whole, shared = (take(odd_world(), on_disk=way, most=4_000, **until) for way in (False, True))
     same(whole, shared)
     assert "time_after_until" in {finding.rule for finding in shared.crm.findings}
+
+
+def test_there_may_be_no_events_or_no_outcomes(take):
+    plain = plain_world()
+    for name in ("events", "outcomes"):
+        world = replace(plain, **{name: getattr(plain, name).slice(0, 0)})
+        whole, shared = (take(world, on_disk=way, most=700) for way in (False, True))
+        same(whole, shared)
+        assert "empty_table" in {finding.rule for finding in shared.crm.findings}
 
 
 def test_lost_leads_that_come_back_are_open_again_by_the_losses_of_all(take):

@@ -158,7 +158,7 @@ def test_a_name_that_leads_to_a_private_address_too_is_not_connected_to(monkeypa
         private = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))
         return [public, private]
 
-    monkeypatch.setattr(webhooks.socket, "getaddrinfo", leads_to)
+    monkeypatch.setattr(socket, "getaddrinfo", leads_to)
     monkeypatch.setattr(webhooks, "_connected", lambda *_: pytest.fail("connected"))
     answer = send("https://crm.example/", sender=Sender())
     assert answer == Answer(None, "not sent: its name leads to an address that is not public")
@@ -168,7 +168,7 @@ def test_a_name_that_leads_to_a_private_address_too_is_not_connected_to(monkeypa
 def test_what_was_checked_is_connected_to_whatever_the_name_leads_to_later(monkeypatch):
     with receiver() as told:
         found = [[(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", told.port))]]
-        monkeypatch.setattr(webhooks.socket, "getaddrinfo", lambda *_, **__: found.pop())
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found.pop())
         assert send(f"http://crm.example:{told.port}/").status == 200
     assert told.got[0][0]["Host"] == f"crm.example:{told.port}"
 
@@ -179,7 +179,7 @@ def test_the_next_address_is_tried_where_the_first_does_not_answer(monkeypatch):
             (socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("::1", 1)),
             (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", told.port)),
         ]
-        monkeypatch.setattr(webhooks.socket, "getaddrinfo", lambda *_, **__: found)
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
         assert send(told.url).status == 200
 
 
@@ -212,7 +212,7 @@ def test_a_certificate_must_be_of_the_host(certificate, monkeypatch, host, statu
     trusted = ssl.create_default_context(cafile=certificate / "cert.pem")
     with receiver(tls=server) as told:
         found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", told.port))]
-        monkeypatch.setattr(webhooks.socket, "getaddrinfo", lambda *_, **__: found)
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
         answer = send(
             f"https://{host}:{told.port}/", sender=Sender(private=True, tls=trusted, seconds=5)
         )

@@ -22,6 +22,7 @@ from training.tracking import (
     JUDGED,
     REPORTS,
     RegistryError,
+    RegistryUnreachable,
     connected,
 )
 
@@ -36,13 +37,16 @@ __all__ = [
     "DEFAULT_URI",
     "Fetched",
     "RegistryError",
+    "RegistryUnreachable",
     "Version",
     "beside",
     "check",
     "fetch",
     "judged_leads",
     "keep_verdict",
+    "meant",
     "open_model",
+    "opened",
     "promote",
     "register",
     "rollback",
@@ -278,27 +282,29 @@ def beside(text: str, folder: Path, *, uri: str = DEFAULT_URI) -> Path:
     return folder
 
 
-def fetch(text: str, cache: Path, *, uri: str = DEFAULT_URI) -> Fetched:
+def meant(text: str, *, uri: str = DEFAULT_URI) -> tuple[str, str, str]:
+    """Return name, version and digest of what ``models:/NAME@ALIAS`` means now; fetch nothing."""
+    with connected(uri) as client:
+        return _meant(client, text)
+
+
+def fetch(text: str, cache: Path, *, uri: str = DEFAULT_URI, spare: Path | None = None) -> Fetched:
     """Bring what ``models:/NAME@ALIAS`` or ``models:/NAME/VERSION`` means into a cache folder.
 
-    What the cache holds already is not fetched again. Nothing is left in temporary folders, and the
-    cache keeps the newest `KEPT_FOLDERS` of a name. ``LeadScorer.load`` checks whether it is sound.
+    What the cache holds undamaged is not fetched again. Nothing is left in temporary folders, and
+    the cache keeps the newest `KEPT_FOLDERS` of a name, and `spare`. Processes may share it.
+    ``LeadScorer.load`` checks whether it is sound.
     """
-    name, version, alias = _parse(text)
     with connected(uri) as client:
-        model = _model(client, name)
-        found = _numbered(client, model, _of_alias(model, alias) if alias else version)
-        digest = found.tags.get(DIGEST_TAG, "")
-        if not digest:
-            raise RegistryError(
-                f"{name} version {found.version} has no tag {DIGEST_TAG}, so leadqual did not "
-                f"register it: register one with `leadqual train --register {name}`"
-            )
-        folder = cache / quote(name, safe="") / f"{found.version}-{digest[:16]}"
-        if not _holds(folder, digest):
-            _download(f"models:/{name}/{found.version}", folder)
-        _prune(folder)
-    return Fetched(folder, name, str(found.version), digest)
+        name, version, digest = _meant(client, text)
+        folder = cache / quote(name, safe="") / f"{version}-{digest[:16]}"
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with (folder.parent / ".lock").open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not _holds(folder, digest):
+                _download(f"models:/{name}/{version}", folder)
+            _prune(folder, spare)
+    return Fetched(folder, name, version, digest)
 
 
 def open_model(
@@ -333,12 +339,19 @@ def open_model(
     if not text.startswith("models:/"):
         return LeadScorer.load(Path(text), expect_digest=expect_digest)
     if cache is not None:
-        return _open(fetch(text, cache, uri=uri), expect_digest)
+        return opened(fetch(text, cache, uri=uri), expect_digest)
     with tempfile.TemporaryDirectory() as folder:
-        return _open(fetch(text, Path(folder), uri=uri), expect_digest)
+        return opened(fetch(text, Path(folder), uri=uri), expect_digest)
 
 
-def _open(fetched: Fetched, expect_digest: str | None) -> "LeadScorer":
+def opened(fetched: Fetched, expect_digest: str | None = None) -> "LeadScorer":
+    """Open what was fetched, with all checks.
+
+    Raises
+    ------
+    ArtifactError
+        It is damaged, of another format, or not the pinned one.
+    """
     from training.scorer import ArtifactError, LeadScorer  # noqa: PLC0415
 
     if expect_digest and expect_digest.removeprefix("sha256:").lower() != fetched.digest:
@@ -366,6 +379,19 @@ def _parse(text: str) -> tuple[str, str, str]:
     if text != rest and name and version.isdigit() and "@" not in rest:
         return name, version, ""
     raise RegistryError(f"{text} names no model: write models:/NAME@champion or models:/NAME/3")
+
+
+def _meant(client: "MlflowClient", text: str) -> tuple[str, str, str]:
+    name, version, alias = _parse(text)
+    model = _model(client, name)
+    found = _numbered(client, model, _of_alias(model, alias) if alias else version)
+    digest = found.tags.get(DIGEST_TAG, "")
+    if not digest:
+        raise RegistryError(
+            f"{name} version {found.version} has no tag {DIGEST_TAG}, so leadqual did not "
+            f"register it: register one with `leadqual train --register {name}`"
+        )
+    return name, str(found.version), digest
 
 
 def _check_name(name: str) -> None:
@@ -497,13 +523,19 @@ def _version(client: "MlflowClient", model: "RegisteredModel", found: "ModelVers
 
 
 def _holds(folder: Path, digest: str) -> bool:
-    manifest = folder / "manifest.json"
-    return manifest.exists() and _digest(folder) == digest
+    """Tell whether all files of an artifact lie there undamaged."""
+    if not (folder / "manifest.json").exists() or _digest(folder) != digest:
+        return False
+    files = json.loads((folder / "manifest.json").read_bytes())["files"]
+    return all(
+        (folder / name).exists()
+        and hashlib.sha256((folder / name).read_bytes()).hexdigest() == expected
+        for name, expected in files.items()
+    )
 
 
 def _download(model_uri: str, folder: Path) -> None:
     """Fetch into a hidden folder of the cache, then rename: a fetch that breaks off leaves none."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".fetching-", dir=folder.parent) as staged:
         fetched = tracking.mlflow().artifacts.download_artifacts(
             f"{model_uri}/artifacts/{ARTIFACT}", dst_path=staged
@@ -513,8 +545,9 @@ def _download(model_uri: str, folder: Path) -> None:
         Path(fetched).rename(folder)
 
 
-def _prune(newest: Path) -> None:
+def _prune(newest: Path, spare: Path | None) -> None:
     newest.touch()
     fetched = [path for path in newest.parent.iterdir() if not path.name.startswith(".")]
     for old in sorted(fetched, key=lambda path: path.stat().st_mtime)[:-KEPT_FOLDERS]:
-        shutil.rmtree(old, ignore_errors=True)
+        if old != spare:
+            shutil.rmtree(old, ignore_errors=True)

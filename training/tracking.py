@@ -53,6 +53,10 @@ class RegistryError(RuntimeError):
     """A registry, or a version in it, that cannot be used: what is wrong, and what to do next."""
 
 
+class RegistryUnreachable(RegistryError):
+    """A registry that does not answer as one: later it may."""
+
+
 def mlflow() -> Any:
     """Import MLflow, told before to be quiet, and quick about a server that is down.
 
@@ -158,8 +162,8 @@ def _knock(uri: str) -> None:
         raise _unusable(uri, _reason(error)) from error
 
 
-def _unusable(uri: str, why: str) -> RegistryError:
-    return RegistryError(
+def _unusable(uri: str, why: str) -> RegistryUnreachable:
+    return RegistryUnreachable(
         f"the registry at {without_password(uri)} cannot be used ({why}): "
         "check that it runs and that MLFLOW_TRACKING_URI names it"
     )

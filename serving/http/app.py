@@ -4,6 +4,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
@@ -13,7 +14,8 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from serving.chores import Chore, Chores
-from serving.http import documented, problems, routes, stateful
+from serving.follower import Follower
+from serving.http import documented, gauges, health_routes, problems, routes, stateful
 from serving.http.body_limit import BodyLimit
 from serving.http.gate import Gate
 from serving.http.meters import Meters
@@ -23,6 +25,7 @@ from serving.http.watch import Watch
 from serving.served_model import ModelSlot, ServedModel
 from serving.store.database import Database, DatabaseError
 from serving.store.policy import Policy
+from serving.store.pulse import Pulse
 from training.scorer import LeadScorer
 
 logger = logging.getLogger(__name__)
@@ -37,9 +40,11 @@ def create_app(
     now_us: Callable[[], int],
     threads: int = 2,
     load: Callable[[], LeadScorer] | None = None,
+    follower: Follower | None = None,
     database: Database | None = None,
     policy: Policy | None = None,
     rate_limit_per_second: int = 0,
+    tombstones_file: Path | None = None,
 ) -> FastAPI:
     """Compose the application: the stateless one, or with a database the whole service.
 
@@ -54,30 +59,44 @@ def create_app(
     load : callable, optional
         Fills an empty slot at start-up, before the first request is taken: of several workers none
         answers without a model. If it fails, the slot stays empty and ``/readyz`` answers 503.
+    follower : Follower, optional
+        Keeps the slot's model at what the registry names; fills an empty one as `load` does.
     database : Database, optional
         With it every route under ``/v1`` asks for a key.
     policy : Policy, optional
     rate_limit_per_second : int
         Requests that a key may send on average; 0 for any number.
+    tombstones_file : Path, optional
+        Where erasures are noted for after a restore.
     """
-    meters = Meters()
+    pulse = None if database is None else Pulse(database)
+    meters = Meters([partial(gauges.of_model, slot), partial(gauges.of_database, pulse)])
     gate = None if database is None else Gate(database, now_us, rate_limit_per_second)
+    fill: Callable[[], None] | None = None
+    if load is not None:
+        fill = partial(_load, slot, meters, load)
     chores: list[Chore] = []
     bodies: list[type[BaseModel]] = [ScoreRequest]
     if slot.model is not None:
         meters.serving(slot.model.scorer)
+    if follower is not None:
+        follower.on_swap = lambda model: meters.serving(model.scorer)
+        fill = follower.start
+        chores.append(follower.chore())
+    if pulse is not None:
+        chores += pulse.chores(now_us)
     app = FastAPI(
         title="leadqual",
         version=API_VERSION,
         description=DESCRIPTION,
-        lifespan=partial(_lifespan, slot, meters, load, chores),
+        lifespan=partial(_lifespan, slot, fill, chores),
         redirect_slashes=False,
     )
-    app.state.gate = gate
+    app.state.gate, app.state.pulse = gate, pulse
     routes.add_score_routes(app, slot, meters, now_us, threads=threads, gate=gate)
-    routes.add_health_routes(app, slot, meters)
+    health_routes.add_health_routes(app, slot, meters, pulse)
     if database is not None and gate is not None:
-        state = State(database, gate, slot, meters, now_us, policy or Policy())
+        state = State(database, gate, slot, meters, now_us, policy or Policy(), tombstones_file)
         chores += stateful.chores(state)
         bodies += stateful.BODIES
         stateful.add_routes(app, state)
@@ -94,13 +113,12 @@ def create_app(
 @asynccontextmanager
 async def _lifespan(
     slot: ModelSlot,
-    meters: Meters,
-    load: Callable[[], LeadScorer] | None,
+    fill: Callable[[], None] | None,
     chores: list[Chore],
     _app: FastAPI,
 ) -> AsyncIterator[None]:
-    if slot.model is None and load is not None:
-        _fill(slot, meters, load)
+    if slot.model is None and fill is not None:
+        _filled(slot, fill)
     running = Chores(chores)
     running.start()
     try:
@@ -109,10 +127,14 @@ async def _lifespan(
         running.stop()
 
 
-def _fill(slot: ModelSlot, meters: Meters, load: Callable[[], LeadScorer]) -> None:
+def _load(slot: ModelSlot, meters: Meters, load: Callable[[], LeadScorer]) -> None:
+    slot.model = ServedModel.of(load())
+    meters.serving(slot.model.scorer)
+
+
+def _filled(slot: ModelSlot, fill: Callable[[], None]) -> None:
     try:
-        slot.model = ServedModel.of(load())
-        meters.serving(slot.model.scorer)
+        fill()
     except Exception:
         logger.exception("the model could not be loaded")
         slot.why_empty = "the model could not be loaded: the log says why"

@@ -26,7 +26,7 @@ ASKED_AGAIN_US = 5 * SECOND_US
 TRUSTED_US = 60 * SECOND_US
 """So long a key that was found is let through while the database cannot be asked."""
 MOST_KNOWN = 10_000
-LOOKUPS, LOOKUP_SECONDS = 4, 3
+LOOKUPS, LOOKUP_SECONDS = 4, 10
 """At a time, in threads of their own; and how long one may take."""
 BURST_SECONDS = 10
 """Over which a client's requests are counted."""
@@ -97,6 +97,7 @@ class Gate:
         if self._requests is not None:
             self._requests.take(client.key_id)
         self._used[client.key_id] = now_us
+        request.scope["key_id"] = client.key_id
         if scope not in client.scopes:
             raise _lacks(scope)
         return client

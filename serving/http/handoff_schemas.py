@@ -24,6 +24,7 @@ Status = Literal[
     "overridden",
 ]
 Kind = Literal["flagged", "inbound"]
+Again = Literal["engagement", "repair", "never"]
 Reason = Annotated[Text, Field(min_length=1, max_length=2_000, description="For people.")]
 Until = Field(
     description="When the lead may be handed off again, where this ends the hand-off; after `at`."
@@ -85,13 +86,13 @@ class HandoffOut(BaseModel):
     due_at: datetime | None = Field(description="Until when sales must have accepted it.")
     version: int = Field(description="What `If-Match` must say to do something to it.")
     why: str | None = Field(
-        description="A word for it: procedural, clerical, definitional; sla, cooled, suppressed; "
-        "no response, timing; over_capacity."
+        description="A word for it: procedural, clerical, definitional; sla, cooled, suppressed, "
+        "merged, won, lost; no_response, timing; over_capacity."
     )
     reason: str | None
     closing_attempts: list[datetime]
     again_at: datetime | None = Field(description="Not handed off again before.")
-    again_on: Literal["engagement", "repair", "never"] | None = Field(
+    again_on: Again | None = Field(
         description="What must come first: the lead does something, its record is changed."
     )
     allowed: list[str] = Field(description="The actions that are allowed now.")

@@ -44,6 +44,8 @@ DETAILS: dict[str, tuple[str, str]] = {
     "too_long": ("too_many", "must have at most {max_length} items"),
     "not_a_time": ("not_a_time", "must be an RFC 3339 time such as 2026-08-01T09:00:00+09:00"),
     "no_time_zone": ("no_time_zone", "must say its time zone: end it with Z or +09:00"),
+    "literal_error": ("not_one_of", "must be one of {expected}"),
+    "reserved_name": ("reserved_name", "is a field of the lead, and no attribute"),
     "time_out_of_range": ("time_out_of_range", "must lie in the years 1970 to 2199"),
 }
 """Code and text by pydantic's (and our own) type of error."""
@@ -117,6 +119,12 @@ def of(status: int, code: str, detail: str, headers: Mapping[str, str] | None = 
     return Problem(status, detail, [Fault("#", detail, code)], headers)
 
 
+def no_database() -> Problem:
+    """Return the problem of a database that cannot be used now."""
+    detail = "the service's database cannot be used now: send this again later"
+    return of(503, "no_database", detail, {"Retry-After": RETRY_SECONDS})
+
+
 def invalid_json() -> Problem:
     """Return the problem of a body that cannot be read as JSON."""
     return of(400, "invalid_json", "the body is not JSON (UTF-8), or is nested too deeply")
@@ -128,6 +136,12 @@ def invalid(error: ValidationError) -> Problem:
     if found[0]["type"] == "json_invalid":
         return invalid_json()
     return contradiction([_fault(item, item["loc"]) for item in found[:MOST_ERRORS]], len(found))
+
+
+def faults(error: ValidationError, path: Sequence[int | str] = ()) -> list[Fault]:
+    """Return what is wrong in a part of a body that stands at a path."""
+    found = error.errors(include_url=False, include_context=True, include_input=False)
+    return [_fault(item, (*path, *item["loc"])) for item in found]
 
 
 def contradiction(faults: Sequence[Fault], total: int | None = None) -> Problem:
@@ -157,8 +171,7 @@ async def on_problem(_request: Request, error: Exception) -> Response:
 async def on_database_error(_request: Request, error: Exception) -> Response:
     """Answer for a database that cannot be used: nothing was lost, and it may be back soon."""
     logger.error("the database cannot be used", exc_info=error)
-    detail = "the service's database cannot be used now: send this again later"
-    return of(503, "no_database", detail, {"Retry-After": RETRY_SECONDS}).response()
+    return no_database().response()
 
 
 async def on_invalid_request(_request: Request, error: Exception) -> Response:

@@ -1,4 +1,4 @@
-"""The endpoints: parse, one call, answer."""
+"""The endpoints of scoring: parse, one call, answer."""
 
 from collections.abc import Callable
 from functools import partial
@@ -13,7 +13,7 @@ from serving.http.documented import KEYED_STATUSES, answered, json_body
 from serving.http.gate import Gate
 from serving.http.meters import Meters
 from serving.http.requests import parse
-from serving.http.schemas import ModelAnswer, ScoreAnswer, ScoreRequest, Status
+from serving.http.schemas import ModelAnswer, ScoreAnswer, ScoreRequest
 from serving.http.writes import check_media_type
 from serving.served_model import ModelSlot, ServedModel
 
@@ -53,7 +53,7 @@ def add_score_routes(
         """Score 1 to 1,000 leads: one result each, in the same order."""
         if gate is not None:
             await gate.admit(request, "score")
-        model = _loaded(slot)
+        model = loaded(slot)
         check_media_type(request)
         body = await read_body(request)
         now = now_us()
@@ -84,39 +84,15 @@ def add_score_routes(
         """Return the card of the model, its hand-off rule and its figures."""
         if gate is not None:
             await gate.admit(request, "score")
-        return JsonBytes(answers.describe(_loaded(slot).scorer))
-
-
-def add_health_routes(app: FastAPI, slot: ModelSlot, meters: Meters) -> None:
-    """Add ``GET /livez``, ``/readyz`` and ``/metrics``."""
-
-    @app.get("/livez", tags=["operations"], responses=answered(Status))
-    async def livez() -> Response:
-        """Answer while the process lives."""
-        return JsonBytes(b'{"status":"alive"}')
-
-    @app.get("/readyz", tags=["operations"], responses=answered(Status, 503))
-    async def readyz() -> Response:
-        """Answer 200 while a model is loaded, else 503 and why."""
-        _loaded(slot)
-        return JsonBytes(b'{"status":"ready"}')
-
-    @app.get(
-        "/metrics",
-        tags=["operations"],
-        response_class=Response,
-        responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
-    )
-    async def metrics() -> Response:
-        """Return what the service counts about itself, for Prometheus."""
-        return Response(meters.exposition(), media_type="text/plain; version=0.0.4; charset=utf-8")
+        return JsonBytes(answers.describe(loaded(slot).scorer))
 
 
 def _parse_and_score(model: ServedModel, body: bytes, now_us: int, meters: Meters) -> bytes:
     return answers.score(model, parse(body), now_us, meters)
 
 
-def _loaded(slot: ModelSlot) -> ServedModel:
+def loaded(slot: ModelSlot) -> ServedModel:
+    """Return the model, or raise the 503 that says why there is none."""
     if slot.model is None:
         raise problems.of(503, "no_model", slot.why_empty, {"Retry-After": problems.RETRY_SECONDS})
     return slot.model

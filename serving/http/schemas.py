@@ -226,9 +226,18 @@ class ModelAnswer(ModelOut):
 
 
 class Status(BaseModel):
-    """Whether the service lives, or is ready."""
+    """That the service lives."""
 
     status: str
+
+
+class Readiness(BaseModel):
+    """That the service can do its work, and what is not as it should be."""
+
+    status: str
+    model: str = Field(description="Name and version of the one that serves.")
+    registry: str | None = Field(default=None, description="Since when it cannot be used.")
+    refused: str | None = Field(default=None, description="A newer version that cannot be used.")
 
 
 class ProblemError(BaseModel):

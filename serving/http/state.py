@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from serving.http.gate import Gate
 from serving.http.meters import Meters
@@ -23,6 +24,8 @@ class State:
     now_us : callable
         The clock, microseconds since the epoch.
     policy : Policy
+    tombstones_file : Path or None
+        Where what was erased is noted for after a restore.
     """
 
     database: Database
@@ -31,3 +34,4 @@ class State:
     meters: Meters
     now_us: Callable[[], int]
     policy: Policy = field(default_factory=Policy)
+    tombstones_file: Path | None = None

@@ -1,5 +1,6 @@
 """Around every request: its id, its time, and a 500 that gives nothing away when there is a bug."""
 
+import asyncio
 import logging
 import re
 import secrets
@@ -16,10 +17,14 @@ METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"}
 GONE = 499
 """What is counted for a client that left before its request was read."""
 
+ASKED_BY_MACHINES = frozenset({"/livez", "/readyz", "/metrics"})
+"""Every few seconds; they are logged at the level debug."""
+
 ID_HEADER = b"x-request-id"
 _ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
 logger = logging.getLogger(__name__)
+access = logging.getLogger("serving.access")
 
 
 class Watch:
@@ -55,6 +60,12 @@ class Watch:
             await self._app(scope, receive, watched)
         except ClientDisconnect:
             status = GONE
+        except asyncio.CancelledError:
+            if status:
+                raise
+            detail = "the service stops, and this took too long: send it again"
+            cut = problems.of(503, "stopping", detail, {"Retry-After": problems.RETRY_SECONDS})
+            await cut.response()(scope, receive, watched)
         except Exception:
             logger.exception("a request failed")
             if status:
@@ -64,8 +75,24 @@ class Watch:
         finally:
             route = getattr(scope.get("route"), "path", "unmatched")
             method = scope["method"] if scope["method"] in METHODS else "other"
-            self._meters.answered(method, route, status, perf_counter() - started)
+            seconds = perf_counter() - started
+            self._meters.answered(method, route, status, seconds)
+            _note(scope, method, route, status, seconds)
             REQUEST_ID.reset(told)
+
+
+def _note(scope: Scope, method: str, route: str, status: int, seconds: float) -> None:
+    """Log a request: its route as declared, for the path and the query may tell of leads."""
+    level = logging.DEBUG if route in ASKED_BY_MACHINES else logging.INFO
+    if access.isEnabledFor(level):
+        told = {
+            "method": method,
+            "route": route,
+            "status": status,
+            "ms": round(seconds * 1e3, 3),
+            "key_id": scope.get("key_id"),
+        }
+        access.log(level, "request", extra=told)
 
 
 def _id_of(scope: Scope) -> bytes:

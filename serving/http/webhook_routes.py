@@ -31,7 +31,7 @@ from serving.http.webhook_schemas import (
     ReplayRequest,
     SecretOut,
 )
-from serving.http.writes import Written, write
+from serving.http.writes import Written, nothing, write
 from serving.store import endpoints, outbox
 from serving.store.call import Call
 from serving.store.endpoints import Endpoint, TooMany
@@ -72,7 +72,7 @@ def add_webhook_routes(app: FastAPI, state: State) -> None:
     )
     async def delete(endpoint_id: str, request: Request) -> Response:
         """Remove an endpoint, with what waits for it."""
-        return await write(state, request, _nothing, partial(_delete, endpoint_id), ADMIN)
+        return await write(state, request, nothing, partial(_delete, endpoint_id), ADMIN)
 
     @app.post(
         "/v1/webhooks/{endpoint_id}/rotate",
@@ -81,7 +81,7 @@ def add_webhook_routes(app: FastAPI, state: State) -> None:
     )
     async def rotate(endpoint_id: str, request: Request) -> Response:
         """Return a new secret; the one before signs along for 24 hours, or until the next one."""
-        return await write(state, request, _nothing, partial(_rotate, endpoint_id), ADMIN)
+        return await write(state, request, nothing, partial(_rotate, endpoint_id), ADMIN)
 
     @app.post(
         "/v1/webhooks/{endpoint_id}/enable",
@@ -90,7 +90,7 @@ def add_webhook_routes(app: FastAPI, state: State) -> None:
     )
     async def enable(endpoint_id: str, request: Request) -> Response:
         """Tell an endpoint again; what came up while it was disabled is told by a replay only."""
-        return await write(state, request, _nothing, partial(_enable, endpoint_id), ADMIN)
+        return await write(state, request, nothing, partial(_enable, endpoint_id), ADMIN)
 
     for type, message in TOLD.items():
         _describe(app, type, message)
@@ -154,10 +154,6 @@ def _again(body: bytes) -> ReplayRequest:
         return ReplayRequest.model_validate_json(body)
     except ValidationError as error:
         raise problems.invalid(error) from error
-
-
-def _nothing(_body: bytes) -> None:
-    """Read nothing: the path says it all."""
 
 
 def _add(connection: sa.Connection, wanted: EndpointRequest, call: Call) -> Written:

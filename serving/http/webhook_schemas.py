@@ -5,6 +5,7 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, Field
 
+from serving.http.handoff_schemas import Again, Kind, Status
 from serving.http.schemas import Identifier, ReasonOut, Text, _Request
 from serving.store.outbox import MessageType
 from serving.webhooks import LONGEST_URL
@@ -104,18 +105,26 @@ class ReplayOut(BaseModel):
 
 
 class HandoffData(BaseModel):
-    """A hand-off as it is told; `GET /v1/handoffs` has the rest of it."""
+    """A hand-off as `GET /v1/handoffs` shows it."""
 
     handoff_id: str
     lead_id: str
     episode: int
-    kind: str | None = None
-    status: str
+    kind: Kind
+    status: Status
     score: float | None = None
+    decision_id: int
     reasons: list[ReasonOut] | None = None
-    proposed_at: datetime | None = None
-    due_at: datetime | None = None
+    created_at: datetime
+    proposed_at: datetime
+    due_at: datetime
     version: int
+    why: str | None = None
+    reason: str | None = None
+    closing_attempts: list[datetime] | None = None
+    again_at: datetime | None = None
+    again_on: Again | None = None
+    allowed: list[str]
     left_out: list[str] | None = Field(
         default=None, description="Fields that would have made the message larger than 20 kB."
     )

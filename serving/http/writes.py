@@ -66,15 +66,14 @@ async def write(
     client = await state.gate.admit(request, scope)
     check_media_type(request)
     body = await read_body(request)
-    wanted = parse(body)
     request_id = str(request.scope.get("request_id", ""))
     call = Call(client, request_id, state.now_us(), state.slot.model, state.policy)
-    key = request.headers.get(KEY_HEADER)
+    key = request.headers.get(KEY_HEADER) if request.method != "DELETE" else None
     if key is not None and not 0 < len(key) <= LONGEST_KEY:
         detail = f"Idempotency-Key must have 1 to {LONGEST_KEY} characters"
         raise problems.of(400, "bad_idempotency_key", detail)
     return await anyio.to_thread.run_sync(
-        partial(_written, state, request, body, wanted, work, call, key)
+        partial(_written, state, request, body, parse, work, call, key)
     )
 
 
@@ -82,12 +81,14 @@ def _written(  # noqa: PLR0917
     state: State,
     request: Request,
     body: bytes,
-    wanted: Body,
+    parse: Callable[[bytes], Body],
     work: Callable[[sa.Connection, Body, Call], Written],
     call: Call,
     key: str | None,
 ) -> Response:
+    wanted = parse(body)
     path = f"{request.method} {request.url.path}"
+    action = f"{request.method} {request.scope['route'].path}"  # the path may name a lead
     fingerprint = hashlib.sha256(path.encode() + b"\n" + body).hexdigest()
     with state.database.writing() as connection:
         if key is not None and (seen := _seen(connection, call, key, fingerprint)):
@@ -98,7 +99,7 @@ def _written(  # noqa: PLR0917
         audit.note(
             connection,
             call.client,
-            f"{request.method} {request.scope['route'].path}",  # as declared: ids stand in the path
+            action,
             done.lead_ids,
             now_us=call.now_us,
             request_id=call.request_id,
@@ -134,6 +135,10 @@ def _keep(connection: sa.Connection, call: Call, key: str, fingerprint: str, don
             created_us=call.now_us,
         )
     )
+
+
+def nothing(_body: bytes) -> None:
+    """Read nothing of a body, where the path says it all."""
 
 
 def check_media_type(request: Request) -> None:

@@ -6,7 +6,7 @@ to it. PostgreSQL serves several.
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,14 @@ import sqlalchemy as sa
 
 from serving.store import migrations
 
-PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=5000", "foreign_keys=ON")
+BUSY = "busy_timeout=5000"
+PRAGMAS = (
+    "journal_mode=WAL",
+    "synchronous=FULL",
+    BUSY,
+    "foreign_keys=ON",
+    "secure_delete=ON",
+)
 CONNECT_SECONDS = 5
 POOL = 8
 MEND = "check that it runs, that this URL is right, and the space on its disk"
@@ -102,6 +109,30 @@ class Database:
         with self._refusing(), self.engine.connect() as connection:
             yield connection.execution_options(**options)
 
+    def scrub(self) -> bool:
+        """Leave nothing of deleted rows in SQLite's write-ahead log; its pages hold zeros by then.
+
+        Returns
+        -------
+        bool
+            False where somebody was reading: ask again later.
+        """
+        if not self.is_sqlite:
+            return True
+        with self._refusing(), self._alone, closing(self.engine.raw_connection()) as connection:
+            return _checkpointed(connection.cursor())
+
+    def rebuild(self) -> None:
+        """Write SQLite's file anew, without the traces that it keeps of rows that were moved.
+
+        Writers wait, a second or so for every 100 MB, and as much room again is needed meanwhile.
+        """
+        if not self.is_sqlite:
+            return
+        with self._refusing(), self._alone, closing(self.engine.raw_connection()) as connection:
+            connection.cursor().execute("VACUUM")
+            _checkpointed(connection.cursor())
+
     def close(self) -> None:
         """Close all connections."""
         self.engine.dispose()
@@ -122,6 +153,15 @@ class Database:
         cause = getattr(error, "orig", None) or error
         reason = str(cause).strip().partition("\n")[0]
         return DatabaseError(f"the database {self.shown} cannot be used ({reason}): {MEND}")
+
+
+def _checkpointed(cursor: Any) -> bool:
+    cursor.execute("PRAGMA busy_timeout=0")  # writers wait meanwhile: for no reader
+    try:
+        busy, _, _ = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    finally:
+        cursor.execute(f"PRAGMA {BUSY}")
+    return not busy
 
 
 def _engine(url: str) -> sa.Engine:

@@ -8,7 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from serving.store import capacity, life, reentry, tables
+from serving.store import capacity, closed, life, reentry, tables
 from serving.store.call import Call
 from serving.store.dialect import insert
 from serving.store.policy import HOUR_US
@@ -49,6 +49,11 @@ class Considered:
     inquired: bool
     event_came: bool
 
+    @property
+    def wanted(self) -> bool:
+        """Whether sales is to have it, as far as this decision knows."""
+        return not self.suppress and (self.inquired or self.decision == HAND_OFF)
+
 
 def consider(connection: sa.Connection, leads: Sequence[Considered], call: Call) -> None:
     """Propose leads to sales where their decisions say so, and end proposals that no longer hold.
@@ -63,13 +68,15 @@ def consider(connection: sa.Connection, leads: Sequence[Considered], call: Call)
     leads : sequence of Considered
     call : Call
     """
-    newest = _newest(connection, [lead.row.lead_id for lead in leads])
+    newest = _newest(connection, [lead.row.lead_id for lead in leads], call)
+    touched = [lead for lead in leads if lead.wanted or lead.row.lead_id in newest]
+    outcomes = closed.newest(connection, [lead.row.lead_id for lead in touched])
     waiting = []
-    for lead in leads:
-        last = newest.get(lead.row.lead_id)
+    for lead in touched:
+        last, outcome = newest.get(lead.row.lead_id), outcomes.get(lead.row.lead_id)
         if last is not None and last.status in life.OPEN:
-            _hold(connection, lead, last, call)
-        elif _comes(connection, lead, last, call.now_us):
+            _hold(connection, lead, last, outcome, call)
+        elif _comes(connection, lead, last, outcome, call.now_us):
             made = _made(connection, lead, call)
             if made is not None and not lead.inquired:
                 waiting.append(made)
@@ -122,55 +129,66 @@ def _propose(connection: sa.Connection, rows: Sequence[sa.Row[Any]], call: Call)
         take(connection, row, deed, call, by_service=True, **clock)
 
 
-def _newest(connection: sa.Connection, lead_ids: Sequence[str]) -> dict[str, sa.Row[Any]]:
+def _newest(
+    connection: sa.Connection, lead_ids: Sequence[str], call: Call
+) -> dict[str, sa.Row[Any]]:
     """Return the hand-off of each lead, and of those merged into it, that counts, and lock it.
 
-    An open one counts before others; of several, the one that has come furthest.
+    An open one counts before others; of several, the one that has come furthest, and the others
+    that sales has not taken up expire.
     """
-    own, merged = tables.leads.c.lead_id, tables.leads.c.merged_into
-    head = sa.func.coalesce(merged, own).label("head")
-    query = (
-        sa.select(handoffs, head)
-        .join(tables.leads, own == handoffs.c.lead_id)
-        .where(own.in_(lead_ids) | merged.in_(lead_ids))
-        .order_by(handoffs.c.seq)
-        .with_for_update(of=handoffs)
-    )
-    rows = connection.execute(query).all()
-    places = {status: place for place, status in enumerate(life.OPEN)}
-    return {row.head: row for row in sorted(rows, key=lambda row: places.get(row.status, -1))}
+    found: dict[str, sa.Row[Any]] = {}
+    rows = connection.execute(_OWN, {"lead_ids": lead_ids}).all()
+    merged = Deed("expire", call.now_us, why=reentry.MERGED)
+    for row in sorted(rows, key=lambda row: _PLACES.get(row.status, -1)):
+        other = found.get(row.head)
+        if other is not None and other.status in life.UNTAKEN:
+            take(connection, other, merged, call, head=row.head, by_service=True)
+        found[row.head] = row
+    return found
 
 
-def _hold(connection: sa.Connection, lead: Considered, row: sa.Row[Any], call: Call) -> None:
+def _hold(
+    connection: sa.Connection,
+    lead: Considered,
+    row: sa.Row[Any],
+    outcome: sa.Row[Any] | None,
+    call: Call,
+) -> None:
     """Act on a decision about a lead that has an open hand-off."""
-    if row.status not in life.UNTAKEN:
-        return
-    ends: Deed | None = None
-    if lead.suppress:
+    head, untaken = lead.row.lead_id, row.status in life.UNTAKEN
+    deed = closed.end(connection, head, row, outcome)
+    if deed is None and untaken and lead.suppress:
         reason = foremost(lead.suppress)
-        ends = Deed("expire", call.now_us, why=reentry.SUPPRESSED, reason=reason)
-    elif lead.inquired and row.kind != INBOUND:
-        _inquire(connection, row, call)
-    elif row.kind == FLAGGED and lead.decision != HAND_OFF:
-        ends = Deed("expire", call.now_us, why=reentry.COOLED)
-    elif row.status == life.WAITING:
-        own = sa.update(handoffs).where(handoffs.c.handoff_id == row.handoff_id)
-        connection.execute(own.values(**_judged(lead)))
-    if ends is not None:
-        take(connection, row, ends, call, head=lead.row.lead_id, by_service=True)
+        deed = Deed("expire", call.now_us, why=reentry.SUPPRESSED, reason=reason)
+    if deed is None and untaken and row.kind == FLAGGED:
+        if lead.inquired:
+            _inquire(connection, row, call)
+        elif lead.decision != HAND_OFF:
+            deed = Deed("expire", call.now_us, why=reentry.COOLED)
+        elif row.status == life.WAITING:
+            own = sa.update(handoffs).where(handoffs.c.handoff_id == row.handoff_id)
+            connection.execute(own.values(**_judged(lead)))
+    if deed is not None:
+        take(connection, row, deed, call, head=head, by_service=True)
 
 
 def _comes(
-    connection: sa.Connection, lead: Considered, last: sa.Row[Any] | None, now_us: int
+    connection: sa.Connection,
+    lead: Considered,
+    last: sa.Row[Any] | None,
+    outcome: sa.Row[Any] | None,
+    now_us: int,
 ) -> bool:
     """Tell whether a lead without an open hand-off is to have one."""
-    if lead.suppress:
+    lead_id = lead.row.lead_id
+    if not lead.wanted or closed.bars(connection, lead_id, last, outcome):
         return False
     if last is None:
-        return lead.inquired or lead.decision == HAND_OFF
+        return True
     if lead.inquired:
         return last.again_on != reentry.NEVER
-    return lead.decision == HAND_OFF and reentry.met(connection, lead.row.lead_id, last, now_us)
+    return reentry.met(connection, lead_id, last, now_us)
 
 
 def _made(connection: sa.Connection, lead: Considered, call: Call) -> sa.Row[Any] | None:
@@ -216,3 +234,16 @@ def _inquire(connection: sa.Connection, row: sa.Row[Any], call: Call) -> None:
 
 def _due_us(call: Call, hours: float) -> int:
     return call.now_us + round(hours * HOUR_US)
+
+
+_PLACES = {status: place for place, status in enumerate(life.OPEN)}
+_IDS: sa.BindParameter[Any] = sa.bindparam("lead_ids", expanding=True)
+_LEAD, _INTO = tables.leads.c.lead_id, tables.leads.c.merged_into
+_OWN = (
+    sa.select(handoffs, sa.func.coalesce(_INTO, _LEAD).label("head"))
+    .join(tables.leads, handoffs.c.lead_id == _LEAD)
+    .where(_LEAD.in_(_IDS) | _INTO.in_(_IDS))
+    .where(handoffs.c.why.is_distinct_from(reentry.MERGED))
+    .order_by(handoffs.c.seq)
+    .with_for_update(of=handoffs)
+)

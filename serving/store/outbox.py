@@ -143,7 +143,7 @@ def settle(
     result: Result,
     now_us: int,
     uniform: Callable[[], float],
-) -> None:
+) -> int:
     """Note how an attempt ended, and when the next one is made.
 
     Nothing is noted of a delivery that is gone (an erasure), that was asked for anew meanwhile, or
@@ -157,6 +157,11 @@ def settle(
     now_us : int
     uniform : callable
         Randomness, in [0, 1).
+
+    Returns
+    -------
+    int
+        How many messages are gone by it; see `drop_ended`.
     """
     values: dict[str, Any] = {"attempts": delivery.attempts + 1, "last_status": result.said}
     if result.delivered:
@@ -164,8 +169,8 @@ def settle(
     else:
         values["next_us"] = _next_us(delivery.attempts, result, now_us, uniform)
     connection.execute(_held(delivery).values(**values, locked_until_us=None))
-    if values["next_us"] is None and delivery.type == ERASED:
-        drop_ended(connection)
+    ended = values["next_us"] is None and delivery.type == ERASED
+    return drop_ended(connection) if ended else 0
 
 
 def release(connection: sa.Connection, untried: Iterable[Delivery]) -> None:

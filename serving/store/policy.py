@@ -24,7 +24,8 @@ class Policy:
     inbound_sla_hours : float
         Within which sales takes up an inbound inquiry.
     skew_seconds : float
-        How far a sender's clock may be ahead; later times are clamped to the moment of receipt.
+        How far a sender's clock may be ahead: what was done later is clamped to the moment of
+        receipt, and a lead that was created or closed later is refused.
     margin : float or None
         Log-odds that a flagged lead must fall below the threshold before it is no longer flagged;
         None: as much as the model's own scores move from week to week without news, else 0.1.
@@ -58,3 +59,8 @@ class Policy:
     keep_audit_days: Days | None = 365.0
     keep_answers_hours: Hours = 48.0
     private_webhooks: bool = False
+
+    @property
+    def skew_us(self) -> int:
+        """`skew_seconds` in microseconds."""
+        return round(self.skew_seconds * 1_000_000)

@@ -10,12 +10,11 @@ import numpy as np
 import sqlalchemy as sa
 
 from features.attributes import Attribute
+from features.catalogue import UNVERIFIED
 from features.history import History, from_columns
 from features.matrix import Leads
 from serving.store.tables import changes, decisions, events, leads
 
-UNVERIFIED = "_unverified"
-"""What follows the type of an event that is not verified; the views for training say the same."""
 INQUIRY = "inquiry"
 ALL = 2**63 - 1
 YES_NO = {"true": True, "false": False}
@@ -75,13 +74,19 @@ def locked(connection: sa.Connection, lead_ids: Iterable[str]) -> list[sa.Row[An
     decided (`was`), the last event it knew (`was_seq`) and the digest of its model (`was_model`);
     null where there is none.
     """
-    wanted = sorted({*lead_ids})
-    rows = connection.execute(_LOCKED, {"lead_ids": wanted}).all()
+    rows = _locked(connection, sorted({*lead_ids}))
     into = {row.merged_into for row in rows if row.merged_into is not None}
     if into:
         wanted = sorted({row.lead_id for row in rows if row.merged_into is None} | into)
-        rows = connection.execute(_LOCKED, {"lead_ids": wanted}).all()
+        rows = _locked(connection, wanted)
     return [*rows]
+
+
+def _locked(connection: sa.Connection, lead_ids: Sequence[str]) -> Sequence[sa.Row[Any]]:
+    """Lock rows, then read them: who waited for a lock sees the row anew, but not what it joins."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(_LOCK, {"lead_ids": lead_ids})
+    return connection.execute(_LOCKED, {"lead_ids": lead_ids}).all()
 
 
 _IDS: sa.BindParameter[Any] = sa.bindparam("lead_ids", expanding=True)
@@ -95,20 +100,28 @@ _LOCKED = (
     .outerjoin(decisions, decisions.c.decision_id == leads.c.decision_id)
     .where(leads.c.lead_id.in_(_IDS))
     .order_by(leads.c.lead_id)
-    .with_for_update(of=leads)
+)
+_LOCK = (
+    sa.select(leads.c.lead_id)
+    .where(leads.c.lead_id.in_(_IDS))
+    .order_by(leads.c.lead_id)
+    .with_for_update()
 )
 _MERGED = sa.select(leads.c.lead_id, leads.c.merged_into, leads.c.merged_us).where(
     leads.c.merged_into.in_(_IDS)
 )
-_EVENTS = (
+_VERIFIED = sa.or_(events.c.verified, events.c.unverified_seq > sa.bindparam("seq"))
+# Until a later event showed otherwise.
+_EVENTS: sa.Select[Any] = (
     sa.select(
         *(
             events.c[name]
             for name in (
                 *("lead_id", "seq", "occurred_us", "recorded_us"),
-                *("event_type", "channel", "value", "verified"),
+                *("event_type", "channel", "value"),
             )
-        )
+        ),
+        _VERIFIED.label("verified"),
     )
     .where(events.c.lead_id.in_(_IDS), events.c.seq <= sa.bindparam("seq"))
     .order_by(events.c.occurred_us, events.c.seq)

@@ -13,10 +13,19 @@ from serving.store.tables import changes, events
 
 ENGAGEMENT, REPAIR, NEVER = "engagement", "repair", "never"
 REJECTIONS = ("procedural", "clerical", "definitional")
-RECYCLE_DAYS = {"no response": 90, "timing": 180}
+RECYCLE_DAYS = {"no_response": 90, "timing": 180}
 """How long a recycled lead rests, by how the reason begins; else `USUAL_DAYS`."""
 USUAL_DAYS = 90
-TOO_LATE, COOLED, SUPPRESSED = "sla", "cooled", "suppressed"
+TOO_LATE, COOLED, SUPPRESSED, MERGED = "sla", "cooled", "suppressed", "merged"
+WON, LOST = "won", "lost"
+EXPIRIES = {
+    TOO_LATE: "sales did not take it in time",
+    COOLED: "its score fell clearly below the threshold",
+    SUPPRESSED: "the lead was suppressed; the reason says how",
+    MERGED: "the lead turned out to be another one, which has a hand-off",
+    WON: "an outcome was sent: the lead was won",
+    LOST: "an outcome was sent: the lead was lost",
+}
 """Why hand-offs expire."""
 
 CONDITIONS = {
@@ -29,6 +38,7 @@ CONDITIONS = {
 BY_WHY: dict[tuple[str, str | None], str | None] = {
     ("rejected", "clerical"): REPAIR,
     ("expired", SUPPRESSED): None,
+    ("expired", WON): NEVER,
 }
 
 
@@ -54,12 +64,12 @@ class Again:
 def begins(reason: str | None, known: Iterable[str]) -> str | None:
     """Return which of the known words a reason begins with.
 
-    >>> begins("Clerical: no telephone number", REJECTIONS), begins("no_response", RECYCLE_DAYS)
-    ('clerical', 'no response')
+    >>> begins("Clerical: no telephone number", REJECTIONS), begins("No response", RECYCLE_DAYS)
+    ('clerical', 'no_response')
     >>> begins("why not", REJECTIONS)
     """
     said = (reason or "").strip().lower().replace("_", " ").replace("-", " ")
-    return next((word for word in known if said.startswith(word)), None)
+    return next((word for word in known if said.startswith(word.replace("_", " "))), None)
 
 
 def condition(
@@ -84,20 +94,27 @@ def condition(
 
 
 def met(connection: sa.Connection, lead_id: str, handoff: sa.Row[Any], now_us: int) -> bool:
-    """Tell whether a lead may come back after its last hand-off, which has ended.
-
-    Engagement is what the lead itself did: verified events that are none of the sales process.
-    """
+    """Tell whether a lead may come back after its last hand-off, which has ended."""
     if handoff.again_us is not None and now_us < handoff.again_us:
         return False
     if handoff.again_on == ENGAGEMENT:
-        did = events.c.verified & events.c.event_type.not_in(SALES_TYPES)
-        later = did & (events.c.seq > handoff.again_after)
-        return _exists(connection, _own(connection, lead_id, events) & later)
+        return engaged(connection, lead_id, after_seq=handoff.again_after)
     if handoff.again_on == REPAIR:
         later = changes.c.change_id > handoff.again_after
         return _exists(connection, _own(connection, lead_id, changes) & later)
     return handoff.again_on != NEVER
+
+
+def engaged(
+    connection: sa.Connection, lead_id: str, *, after_seq: int = 0, since_us: int = 0
+) -> bool:
+    """Tell whether the lead itself did something, received after an event and after a moment.
+
+    That is what is verified, and none of the sales process.
+    """
+    did = events.c.verified & events.c.event_type.not_in(SALES_TYPES)
+    later = (events.c.seq > after_seq) & (events.c.occurred_us > since_us)
+    return _exists(connection, _own(connection, lead_id, events) & did & later)
 
 
 def _last(connection: sa.Connection, lead_id: str, on: str | None) -> int | None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from serving.store import handoff_views, life, reentry
+from serving.store import handoff_views, life, outbox, reentry
 from serving.store.call import Call
 from serving.store.reentry import Again
 from serving.store.tables import handoffs, steps
@@ -111,7 +111,4 @@ def _tell(connection: sa.Connection, handoff: sa.Row[Any], call: Call, *, new: b
         return
     message = "lead.handoff" if new else "lead.handoff.updated"
     told = handoff_views.current(connection, handoff)
-    _put(connection, message, handoff.lead_id, told, call.now_us)
-
-
-def _put(*_: object) -> None: ...
+    outbox.put(connection, message, handoff.lead_id, told, call.now_us)

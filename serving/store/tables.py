@@ -71,14 +71,21 @@ events = sa.Table(
     sa.Column("channel", sa.String(NAME)),
     sa.Column("value", sa.Double),
     _us("occurred_us"),
+    _us("said_us", nullable=True),
     _us("recorded_us", nullable=True),
     _us("received_us"),
     sa.Column("verified", sa.Boolean, nullable=False),
+    sa.Column("unverified_seq", sa.BigInteger),
     sa.UniqueConstraint("source", "event_id"),
     sa.Index("ix_events_lead_id_occurred_us", "lead_id", "occurred_us"),
     sqlite_autoincrement=True,
 )
-"""Append-only. `recorded_us` is when it became known, as the sender says, if they do."""
+"""Append-only, but for the mark of what a machine did.
+
+`verified` turns false where a later event shows it, and `unverified_seq` is then the `seq` of that
+one, so that a past score can be made again. `recorded_us` is when it became known, as the sender
+says, if they do. `said_us` is the moment as the sender's clock had it, where that was not
+`occurred_us`: 0 where it told none."""
 
 outcomes = sa.Table(
     "outcomes",
@@ -246,6 +253,7 @@ idempotency = sa.Table(
     sa.Column("body", sa.LargeBinary, nullable=False),
     sa.Column("lead_ids", sa.Text, nullable=False),
     _us("created_us"),
+    sa.Index("ix_idempotency_created_us", "created_us"),
 )
 """Answers to be given again; `lead_ids` is a JSON list, by which an erasure finds them."""
 

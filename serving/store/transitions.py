@@ -5,7 +5,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from serving.store import handoff_views
+from serving.store import closed, handoff_views
 from serving.store.call import Call
 from serving.store.dialect import insert
 from serving.store.freshness import refresh
@@ -132,9 +132,10 @@ def _close(
     """Write an outcome, where it was not sent already."""
     key = {"lead_id": lead_id, "closed_us": closed_us}
     row = {**key, "outcome": outcome, "received_us": call.now_us}
-    row["recorded_us"] = max(call.now_us, closed_us)
     new = insert(connection, outcomes).values(row).on_conflict_do_nothing()
-    if connection.execute(new.returning(outcomes.c.lead_id)).one_or_none() is None:
+    if connection.execute(new.returning(outcomes.c.lead_id)).one_or_none() is not None:
+        closed.tell(connection, row, call.now_us)
+    else:
         there = sa.select(outcomes.c.outcome).filter_by(**key)
         if connection.execute(there).scalar_one() != outcome:
             raise Contradiction

@@ -105,9 +105,11 @@ def upgrade() -> None:
         sa.Column("channel", sa.String(length=200), nullable=True),
         sa.Column("value", sa.Double(), nullable=True),
         sa.Column("occurred_us", sa.BigInteger(), nullable=False),
+        sa.Column("said_us", sa.BigInteger(), nullable=True),
         sa.Column("recorded_us", sa.BigInteger(), nullable=True),
         sa.Column("received_us", sa.BigInteger(), nullable=False),
         sa.Column("verified", sa.Boolean(), nullable=False),
+        sa.Column("unverified_seq", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("seq", name=op.f("pk_events")),
         sa.UniqueConstraint("source", "event_id", name=op.f("uq_events_source_event_id")),
         sqlite_autoincrement=True,
@@ -158,6 +160,7 @@ def upgrade() -> None:
         sa.Column("created_us", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("client", "key", name=op.f("pk_idempotency")),
     )
+    op.create_index("ix_idempotency_created_us", "idempotency", ["created_us"], unique=False)
     op.create_table(
         "jobs",
         sa.Column("name", sa.String(length=64), nullable=False),
@@ -269,6 +272,7 @@ def downgrade() -> None:
     op.drop_index(op.f("ix_keys_client"), table_name="keys")
     op.drop_table("keys")
     op.drop_table("jobs")
+    op.drop_index("ix_idempotency_created_us", table_name="idempotency")
     op.drop_table("idempotency")
     op.drop_index("ix_handoffs_proposed_us", table_name="handoffs")
     op.drop_index("ix_handoffs_status_seq", table_name="handoffs")

@@ -1,0 +1,145 @@
+"""Leads that turn out to be one: which of them goes on, and what it takes over.
+
+Events, changes and outcomes keep the id that they were received with; readers follow the merge.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import replace
+
+import sqlalchemy as sa
+
+from serving.store import items
+from serving.store.held import Record, listed, reasons_in, row_of
+from serving.store.items import DUPLICATE, STORED, Link, Result
+from serving.store.tables import leads
+from training.scorer import OBJECTED
+
+UNKNOWN = items.rejected("unknown_lead", "lead_id", "is a lead without a record: send it first")
+
+
+def store(
+    connection: sa.Connection,
+    links: Sequence[Link],
+    held: Mapping[str, Record],
+    gone: Set[str],
+    now_us: int,
+) -> tuple[list[Result], dict[str, Record]]:
+    """Let leads go on as others.
+
+    Parameters
+    ----------
+    connection : sa.Connection
+    links : sequence of Link
+    held : mapping of lead_id to Record
+        Those that are known.
+    gone : set of str
+        Leads that were erased.
+    now_us : int
+
+    Returns
+    -------
+    results : list of Result
+        One a link, in the same order; codes are ``erased``, ``unknown_lead``, ``itself`` and
+        ``merged_already``.
+    records : dict of lead_id to Record
+        `held` as it is now.
+    """
+    records, results = dict(held), []
+    for link in links:
+        result = _refusal(link, records, gone)
+        if result is None:
+            records |= _merged(connection, link, records, now_us)
+            result = STORED
+        results.append(result)
+    return results, records
+
+
+def agree(
+    connection: sa.Connection, records: Mapping[str, Record], lead_ids: Iterable[str]
+) -> None:
+    """Let suppressions of leads that were merged hold for the lead that they are now.
+
+    An objection holds for every id of it: none of them is learned from again.
+
+    Parameters
+    ----------
+    connection : sa.Connection
+    records : mapping of lead_id to Record
+    lead_ids : iterable of str
+        Of leads whose suppressions have changed.
+    """
+    for lead_id in lead_ids:
+        record = records[lead_id]
+        if record.merged_into is not None:
+            _suppress(connection, leads.c.lead_id == record.merged_into, record.suppress)
+        if OBJECTED in record.suppress:
+            one = (leads.c.lead_id == record.survivor) | (leads.c.merged_into == record.survivor)
+            _suppress(connection, one, [OBJECTED])
+
+
+def _refusal(link: Link, records: Mapping[str, Record], gone: Set[str]) -> Result | None:
+    if link.lead_id in gone or link.into in gone:
+        return items.erased("lead_id" if link.lead_id in gone else "into")
+    if link.lead_id not in records and not link.anonymous:
+        return UNKNOWN
+    if link.into not in records:
+        return replace(UNKNOWN, field="into")
+    return _standing(link, records.get(link.lead_id), records[link.into].survivor)
+
+
+def _standing(link: Link, before: Record | None, survivor: str) -> Result | None:
+    """Return what a link is by what went before; None where it is news."""
+    if before is not None and before.merged_into == survivor and link.lead_id != link.into:
+        return DUPLICATE
+    if link.lead_id in {link.into, survivor}:
+        return items.rejected("itself", "into", "is the same lead")
+    if before is None or before.merged_into is None:
+        return None
+    if link.first_counts:
+        return DUPLICATE
+    return items.rejected("merged_already", "lead_id", "was merged into another lead before")
+
+
+def _merged(
+    connection: sa.Connection, link: Link, records: Mapping[str, Record], now_us: int
+) -> dict[str, Record]:
+    into = records[records[link.into].survivor]
+    known = records.get(link.lead_id)
+    if known is None:
+        created_us = min(link.known_us, now_us)
+        merged = Record(link.lead_id, created_us, now_us, (), None, into.lead_id, now_us)
+        connection.execute(sa.insert(leads), [row_of(merged, now_us)])
+    else:
+        merged = replace(known, merged_into=into.lead_id, merged_us=now_us)
+        own = leads.c.lead_id == merged.lead_id
+        going = {"merged_into": into.lead_id, "merged_us": now_us}
+        connection.execute(sa.update(leads).where(own).values(**going))
+        earlier = leads.c.merged_into == merged.lead_id
+        connection.execute(sa.update(leads).where(earlier).values(**going))
+    reasons = tuple(dict.fromkeys((*into.suppress, *merged.suppress)))
+    account_id = merged.account_id if into.account_id is None else into.account_id
+    grown = replace(into, suppress=reasons, account_id=account_id)
+    if grown != into:
+        values = {"suppress": listed(reasons), "account_id": account_id}
+        same = leads.c.lead_id == into.lead_id
+        connection.execute(sa.update(leads).where(same).values(**values))
+    found = {grown.lead_id: grown, merged.lead_id: merged} | {
+        lead_id: replace(record, merged_into=into.lead_id, merged_us=now_us)
+        for lead_id, record in records.items()
+        if record.merged_into == merged.lead_id
+    }
+    if OBJECTED in reasons:
+        agree(connection, found, [grown.lead_id])
+    return found
+
+
+def _suppress(
+    connection: sa.Connection, which: sa.ColumnElement[bool], reasons: Sequence[str]
+) -> None:
+    """Add reasons to those of leads."""
+    for row in connection.execute(sa.select(leads.c.lead_id, leads.c.suppress).where(which)).all():
+        before = reasons_in(row.suppress)
+        after = tuple(dict.fromkeys((*before, *reasons)))
+        if after != before:
+            own = sa.update(leads).where(leads.c.lead_id == row.lead_id)
+            connection.execute(own.values(suppress=listed(after)))
