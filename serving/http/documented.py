@@ -31,6 +31,17 @@ def answered(answer: type[BaseModel], *statuses: int) -> dict[int | str, dict[st
     return found
 
 
+def ask_for_keys(document: dict[str, Any]) -> None:
+    """Say in an OpenAPI document, in place, that what is under ``/v1`` asks for a key."""
+    document["components"]["securitySchemes"] = {
+        "bearer": {"type": "http", "scheme": "bearer", "description": "A key: `lk_…`."},
+        "basic": {"type": "http", "scheme": "basic", "description": "A key as the user name."},
+    }
+    for path, operations in document["paths"].items():
+        for operation in operations.values() if path.startswith("/v1/") else ():
+            operation["security"] = [{"bearer": []}, {"basic": []}]
+
+
 def schemas(bodies: Iterable[type[BaseModel]]) -> dict[str, Any]:
     """Return the schemas of the bodies and of a problem, by name."""
     models: list[tuple[type[BaseModel], Literal["validation", "serialization"]]]
