@@ -14,20 +14,12 @@ from fastapi.routing import APIRoute
 
 from serving import logs
 from serving.http import answers, schemas
+from serving.http.documented import scope_of
 from serving.store import audit, keys, tables
 from serving.store.database import DatabaseError
 from tests.scorers import json_leads
 from tests.states import crm, put
 
-SCOPES = {
-    "/v1/score": "score",
-    "/v1/model": "score",
-    "/v1/audit": "admin",
-    "/v1/export": "admin",
-    "/v1/messages": "admin",
-    "/v1/webhooks": "admin",
-}
-"""Of routes that begin so; all others read with GET, and write with anything else."""
 OPEN = {"/livez", "/readyz", "/metrics"}
 HOSTILE = [
     "' OR '1'='1",
@@ -79,11 +71,6 @@ def every_route(embedded):
     ]
 
 
-def scope_of(method, path):
-    stated = [scope for start, scope in SCOPES.items() if path.startswith(start)]
-    return stated[0] if stated else "read" if method == "GET" else "write"
-
-
 # --- keys ---
 
 
@@ -100,7 +87,7 @@ def test_every_route_asks_for_a_key_and_its_scope(embedded):
     found = every_route(embedded)
     assert len(found) >= 5
     for method, url, scope in found:
-        where = f"{method} {url}: say its scope in SCOPES where it is not {scope}"
+        where = f"{method} {url}: say its scope in documented.SCOPES where it is not {scope}"
         for token in (wrong, expired, "lk_"):
             assert embedded.send(method, url, token=token).status_code == 401, where
         without = embedded.send(method, url, headers={"authorization": ""})
@@ -115,9 +102,12 @@ def test_the_document_says_which_routes_ask_for_a_key(embedded):
     document = embedded.get("/openapi.json").json()
     assert {*document["components"]["securitySchemes"]} == {"bearer", "basic"}
     for path, operations in document["paths"].items():
-        for operation in operations.values():
+        for method, operation in operations.items():
             assert ("security" in operation) == path.startswith("/v1/")
             if "security" in operation:
+                scope = scope_of(method, path)
+                assert operation["security"] == [{"bearer": [scope]}, {"basic": [scope]}]
+                assert f"`{scope}`" in operation["description"]
                 assert {"401", "403", "429", "503"} <= {*operation["responses"]}
 
 
