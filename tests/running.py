@@ -90,6 +90,8 @@ def running(*options, **environment):
             os.killpg(service.process.pid, signal.SIGKILL)
         service.process.wait(STOP_SECONDS)
         service._reader.join(STOP_SECONDS)
+        assert service.process.stderr
+        service.process.stderr.close()
 
 
 def key_of(url):

@@ -1,20 +1,21 @@
 """What fails around the service: a 503 where it cannot do its work, and it recovers by itself."""
 
+import http.client
 import threading
 import time
-from contextlib import suppress
 
 import psutil
 import pytest
 import sqlalchemy as sa
 
 from serving.store.database import Database, DatabaseError
-from serving.store.tables import audit
+from serving.store.tables import audit, events
 from tests.postgres import postgres_server, server_url
 from tests.running import key_of, running
 from tests.scorers import json_leads, small_scorer
 from tests.states import crm
 
+EVENT = {"lead_id": "L-1", "event_type": "web_visit", "occurred_at": "2026-01-02T00:00:00Z"}
 ENDPOINT = {"url": "https://crm.example/leadqual", "types": ["lead.erased"]}
 
 
@@ -103,20 +104,23 @@ def test_sigterm_while_many_write_loses_nothing_that_was_acknowledged(model, sql
     options = f"--model={model}", f"--database-url={sqlite_url}"
     with running(*options, LEADQUAL_RATE_LIMIT_PER_SECOND="0") as service:
         service.until(200, "GET", "/readyz")
-        _, _, added = service.ask("POST", "/v1/webhooks", token, ENDPOINT)
-        acknowledged, cut = [], []
+        leads = {"leads": [{"lead_id": "L-1", "created_at": "2026-01-01T00:00:00Z"}]}
+        assert service.ask("POST", "/v1/leads", token, leads)[0] == 200
+        acknowledged: list[str] = []
+        cut: list[str] = []
 
         def send(sender):
             for number in range(100_000):
-                name = f"w-{sender}-{number}"
-                path = f"/v1/webhooks/{added['endpoint_id']}/rotate"
+                event = EVENT | {"event_id": f"E-{sender}-{number}"}
                 try:
-                    status, _, _ = service.ask("POST", path, token, {}, **{"X-Request-Id": name})
-                except OSError:
-                    cut.append(name)
+                    status, _, answer = service.ask(
+                        "POST", "/v1/events", token, {"events": [event]}
+                    )
+                except (OSError, http.client.HTTPException):
+                    cut.append(event["event_id"])
                     return
-                assert status == 200
-                acknowledged.append(name)
+                assert (status, answer["results"][0]["status"]) == (200, "stored")
+                acknowledged.append(event["event_id"])
 
         senders = [threading.Thread(target=send, args=(n,)) for n in range(4)]
         for sender in senders:
@@ -130,10 +134,9 @@ def test_sigterm_while_many_write_loses_nothing_that_was_acknowledged(model, sql
     assert service.process.returncode == 0
     database = Database.open(sqlite_url)
     with database.reading() as connection:
-        stored = set(connection.execute(sa.select(audit.c.request_id)).scalars())
+        stored = set(connection.execute(sa.select(events.c.event_id)).scalars())
     database.close()
-    assert set(acknowledged) <= stored
-    assert {name for name in stored if name.startswith("w-")} <= {*acknowledged, *cut}
+    assert set(acknowledged) <= stored <= {*acknowledged, *cut}
     assert not [line for line in service.lines if line["level"] == "ERROR"]
 
 
@@ -149,7 +152,8 @@ def test_sigterm_ends_it_though_the_database_hangs(model):
             try:
                 for each in frozen:
                     each.suspend()
-                waiting = threading.Thread(target=_try, args=(service, token))
+                cut: list[int] = []
+                waiting = threading.Thread(target=_add, args=(service, token, cut))
                 waiting.start()
                 assert service.until(503, "GET", "/readyz")["errors"][0]["code"] == "no_database"
                 assert service.ask("GET", "/livez")[0] == 200
@@ -159,6 +163,7 @@ def test_sigterm_ends_it_though_the_database_hangs(model):
                     each.resume()
             waiting.join()
             assert took < 20
+            assert cut == [503]
             assert service.process.returncode is not None
 
 
@@ -167,6 +172,5 @@ def _family(pid):
     return [first, *first.children(recursive=True)]
 
 
-def _try(service, token):
-    with suppress(OSError):
-        service.ask("POST", "/v1/webhooks", token, ENDPOINT)
+def _add(service, token, statuses):
+    statuses.append(service.ask("POST", "/v1/webhooks", token, ENDPOINT)[0])

@@ -23,6 +23,7 @@ SCOPES = {
     "/v1/score": "score",
     "/v1/model": "score",
     "/v1/audit": "admin",
+    "/v1/export": "admin",
     "/v1/messages": "admin",
     "/v1/webhooks": "admin",
 }

@@ -1,5 +1,6 @@
 """Around every request: its id, its time, and a 500 that gives nothing away when there is a bug."""
 
+import asyncio
 import logging
 import re
 import secrets
@@ -59,6 +60,12 @@ class Watch:
             await self._app(scope, receive, watched)
         except ClientDisconnect:
             status = GONE
+        except asyncio.CancelledError:
+            if status:
+                raise
+            detail = "the service stops, and this took too long: send it again"
+            cut = problems.of(503, "stopping", detail, {"Retry-After": problems.RETRY_SECONDS})
+            await cut.response()(scope, receive, watched)
         except Exception:
             logger.exception("a request failed")
             if status:

@@ -1,16 +1,17 @@
 """What clients send about leads, taken in as one: stored, joined, judged and scored anew."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import sqlalchemy as sa
 
 from serving.store import (
-    erased,
+    closed,
     event_intake,
     lead_intake,
     merging,
     outcome_intake,
+    tombstones,
     verification,
 )
 from serving.store.call import Call
@@ -75,12 +76,15 @@ def take(connection: sa.Connection, sent: Sent, call: Call) -> Taken:
     What is received about a lead without a record is kept, and counts once it has one.
     """
     lead_ids = sent.lead_ids
+    gone = tombstones.erased(connection, lead_ids)  # before rows are locked, as an erasure does
     held = hold(connection, lead_ids)
-    gone = erased.among(connection, lead_ids)
     events = event_intake.store(connection, sent.events, gone, call.now_us)
     fresh = [e for e, result in zip(sent.events, events, strict=True) if result.status in NEW]
     verification.mark(connection, fresh, call.now_us)
     outcomes = outcome_intake.store(connection, sent.outcomes, gone, call)
+    for outcome, result in zip(sent.outcomes, outcomes, strict=True):
+        if result.status in NEW:
+            closed.tell(connection, asdict(outcome), call.now_us)
     leads, records = lead_intake.store(connection, sent.leads, held, gone, call)
     suppressed = [each for each in held if records[each].suppress != held[each].suppress]
     merging.agree(connection, records, suppressed)
