@@ -1,12 +1,11 @@
 """What clients send about leads, taken in as one: stored, joined, judged and scored anew."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import sqlalchemy as sa
 
 from serving.store import (
-    closed,
     event_intake,
     lead_intake,
     merging,
@@ -82,9 +81,6 @@ def take(connection: sa.Connection, sent: Sent, call: Call) -> Taken:
     fresh = [e for e, result in zip(sent.events, events, strict=True) if result.status in NEW]
     verification.mark(connection, fresh, call.now_us)
     outcomes = outcome_intake.store(connection, sent.outcomes, gone, call)
-    for outcome, result in zip(sent.outcomes, outcomes, strict=True):
-        if result.status in NEW:
-            closed.tell(connection, asdict(outcome), call.now_us)
     leads, records = lead_intake.store(connection, sent.leads, held, gone, call)
     suppressed = [each for each in held if records[each].suppress != held[each].suppress]
     merging.agree(connection, records, suppressed)
