@@ -4,6 +4,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from features import catalogue, contract
+from serving.settings import Settings, Stated
+from serving.settings_listed import lines
 from serving.store import life, reentry, verification
 
 FOLDER = Path(__file__).resolve().parent
@@ -17,6 +19,7 @@ def pages() -> dict[str, str]:
         "event-types.md": event_types(),
         "features.md": features(),
         "handoffs.md": handoffs(),
+        "settings.md": settings(),
     }
 
 
@@ -85,6 +88,27 @@ def features() -> str:
         markdown(("concept", "meaning", "意味"), concepts),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def settings() -> str:
+    """Describe every setting of the service."""
+    listed = lines(Stated(Settings(), {}, ()))
+    rows = [(f"`{each.name}`", _default(each.value), each.meaning) for each in listed]
+    parts = [
+        "# Settings of the service",
+        MADE,
+        *SETTINGS,
+        markdown(("setting", "default", "meaning"), rows),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _default(value: object) -> str:
+    """Return a default as a setting is written; that of a place depends on the machine."""
+    if isinstance(value, Path):
+        return ""
+    written = str(value).lower() if isinstance(value, bool) else str(value)
+    return f"`{'none' if value is None else written}`"
 
 
 def handoffs() -> str:
@@ -160,6 +184,20 @@ def _returns() -> list[tuple[str, str]]:
 def _codes(names: Iterable[str]) -> str:
     return ", ".join(f"`{name}`" for name in names)
 
+
+SETTINGS = (
+    "Options of `leadqual serve` come first, then the environment, then `.env` in the working "
+    "directory, then the file that `--settings` or `LEADQUAL_SETTINGS_FILE` names, then these "
+    "defaults. `leadqual settings` prints what holds and where each value comes from, with "
+    "passwords hidden.",
+    "In the environment, in `.env` and in files that do not end in `.toml`: `LEADQUAL_PORT=9000`, "
+    "`LEADQUAL_POLICY__SLA_HOURS=8`; a variable without content counts as not set. In a file that "
+    "ends in `.toml`: `port = 9000`, and under `[policy]` `sla_hours = 8`. `none` stands for no "
+    "value: with `LEADQUAL_POLICY__KEEP_AUDIT_DAYS=none` the audit is kept for ever.",
+    "A key that is unknown is refused in files, with the nearest known one, and named on stderr "
+    "where the environment has it. A value that cannot be used ends the command with exit code 2 "
+    "and is named with its origin.",
+)
 
 HANDOFFS = {
     "life": (

@@ -57,6 +57,7 @@ def take(tmp_path, monkeypatch):
             with given as read:
                 assert (len(list(tmp_path.glob(".m.shares-*/events/*.arrows"))) > 1) == on_disk
                 found = read()
+                assert not list(tmp_path.glob(".*"))
         assert not list(tmp_path.glob(".*"))
         return found
 
