@@ -265,6 +265,7 @@ def test_what_expired_in_a_merger_sets_no_condition(service):
         ("expired", "merged"),
     ]
     end(service, "L-1", status="recycled", again_us=service.now_us + 1)
+    add_event(service)
     decide(service, "L-1")
     assert len(handoffs(service)) == 2
 
