@@ -112,12 +112,12 @@ def _serve(model: Path, port: int) -> None:
     server.serve(app, Settings(host=HOST, port=port, log_level="warning"))
 
 
-def load(work: Path, payload: bytes) -> Callable[..., Load]:
+def load(work: Path, payload: bytes, key: str = "") -> Callable[..., Load]:
     """Give what loads a port's path with a body: `wrk` where it is found, else a loop of ours."""
-    return _wrk(work, payload) if shutil.which("wrk") else partial(_loop, payload)
+    return _wrk(work, payload, key) if shutil.which("wrk") else partial(_loop, payload, key)
 
 
-def _wrk(work: Path, payload: bytes) -> Callable[..., Load]:
+def _wrk(work: Path, payload: bytes, key: str) -> Callable[..., Load]:
     stored = Path(tempfile.mkdtemp(dir=work))
     (stored / "body.json").write_bytes(payload)
     script = stored / "post.lua"
@@ -125,6 +125,7 @@ def _wrk(work: Path, payload: bytes) -> Callable[..., Load]:
         f'local file = io.open("{stored / "body.json"}", "rb")\n'
         'wrk.method, wrk.body = "POST", file:read("*a")\n'
         'wrk.headers["Content-Type"] = "application/json"\n'
+        f'wrk.headers["Authorization"] = "Bearer {key}"\n'
         "function done(summary, latency)\n"
         "  local e = summary.errors\n"
         "  local lost = e.connect + e.read + e.write + e.status + e.timeout\n"
@@ -144,9 +145,10 @@ def _wrk(work: Path, payload: bytes) -> Callable[..., Load]:
     return turn
 
 
-def _loop(payload: bytes, port: int, path: str, *, seconds: float) -> Load:
+def _loop(payload: bytes, key: str, port: int, path: str, *, seconds: float) -> Load:
     """Keep every connection busy from one loop, with as little work a request as can be."""
     head = f"POST {path} HTTP/1.1\r\nHost: {HOST}\r\nContent-Type: application/json\r\n"
+    head += f"Authorization: Bearer {key}\r\n"
     request = f"{head}Content-Length: {len(payload)}\r\n\r\n".encode() + payload
     ready = selectors.DefaultSelector()
     for _ in range(CONNECTIONS):
@@ -156,18 +158,18 @@ def _loop(payload: bytes, port: int, path: str, *, seconds: float) -> Load:
         ready.register(connection, selectors.EVENT_READ, _Waiting(time.perf_counter()))
     started, took, errors = time.perf_counter(), [], 0
     while time.perf_counter() - started < seconds:
-        for key, _ in ready.select():
-            key.data.seen += key.fileobj.recv(65_536)  # type: ignore[union-attr]
-            if not _is_whole(key.data.seen):
+        for found, _ in ready.select():
+            found.data.seen += found.fileobj.recv(65_536)  # type: ignore[union-attr]
+            if not _is_whole(found.data.seen):
                 continue
             now = time.perf_counter()
-            took.append(now - key.data.sent)
-            errors += not key.data.seen.startswith(b"HTTP/1.1 200")
-            key.data.sent, key.data.seen = now, b""
-            key.fileobj.sendall(request)  # type: ignore[union-attr]
+            took.append(now - found.data.sent)
+            errors += not found.data.seen.startswith(b"HTTP/1.1 200")
+            found.data.sent, found.data.seen = now, b""
+            found.fileobj.sendall(request)  # type: ignore[union-attr]
     elapsed = time.perf_counter() - started
-    for key in list(ready.get_map().values()):
-        key.fileobj.close()  # type: ignore[union-attr]
+    for found in list(ready.get_map().values()):
+        found.fileobj.close()  # type: ignore[union-attr]
     took.sort()
     p50, p99 = (took[int(len(took) * share)] * 1e3 for share in (0.5, 0.99))
     return Load(len(took) / elapsed, p50, p99, errors)

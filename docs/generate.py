@@ -4,7 +4,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from features import catalogue, contract
-from serving.store import life, reentry
+from serving.settings import Settings, Stated
+from serving.settings_listed import lines
+from serving.store import life, reentry, verification
 
 FOLDER = Path(__file__).resolve().parent
 MADE = "<!-- Made from the code by `make docs`: change it there. -->"
@@ -14,8 +16,10 @@ def pages() -> dict[str, str]:
     """Give the text of every generated page by its file name."""
     return {
         "data-contract.md": data_contract(),
+        "event-types.md": event_types(),
         "features.md": features(),
         "handoffs.md": handoffs(),
+        "settings.md": settings(),
     }
 
 
@@ -23,6 +27,46 @@ def data_contract() -> str:
     """Describe the tables a user brings: their columns and rules."""
     title, _, rest = contract.to_markdown().partition("\n\n")
     return f"{title}\n\n{MADE}\n\n{rest}"
+
+
+def event_types() -> str:
+    """Describe the event types that have a meaning, and which events count as a machine's."""
+    rows = [
+        (
+            f"`{name}`",
+            each.english,
+            each.japanese,
+            each.channel,
+            "sales" if name in catalogue.SALES_TYPES else "marketing",
+            "by rule" if each.checked else "yes",
+        )
+        for name, each in catalogue.EVENT_TYPES.items()
+        if name != catalogue.OTHER
+    ]
+    burst, seconds = verification.BURST, verification.BURST_US // verification.SECOND_US
+    at_once = verification.AT_ONCE_US // verification.SECOND_US
+    deliveries = " and ".join(f"`{name}`" for name in verification.DELIVERIES)
+    parts = [
+        "# Event types",
+        MADE,
+        "Other names are welcome: a type that a model did not learn counts as other activity. The "
+        "channel is the one by nature; an event keeps the channel that it is sent with, and gets "
+        "none where it has none, since a model learned from events as they are. Types of the sales "
+        "process end what a lead is learned from, and are no features unless a config says so.",
+        markdown(("type", "meaning", "意味", "channel", "process", "verified"), rows),
+        "## Verified or not",
+        f"Machines open and click, too. The service keeps such events and gives their type the "
+        f"ending `{catalogue.UNVERIFIED}`, in scores and in training: they count apart. Marked are",
+        f"- clicks, and opens, of which {burst} or more of one lead come within {seconds} seconds, "
+        f"and opens within {seconds} seconds of such clicks: a scanner follows every link;\n"
+        f"- opens and clicks within {at_once} seconds of a delivery, where the sender tells of it "
+        f"({deliveries});\n"
+        "- events by `/v1/track` and `/v1/batch` whose `context.userAgent` is a program's.",
+        "A later event can show that earlier ones were a machine's: it does not matter in which "
+        "order they come. A lone open or click is never marked: nothing tells it from a person's, "
+        "and a model that learned from exported files knows it under its own name.",
+    ]
+    return "\n\n".join(parts) + "\n"
 
 
 def features() -> str:
@@ -44,6 +88,27 @@ def features() -> str:
         markdown(("concept", "meaning", "意味"), concepts),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def settings() -> str:
+    """Describe every setting of the service."""
+    listed = lines(Stated(Settings(), {}, ()))
+    rows = [(f"`{each.name}`", _default(each.value), each.meaning) for each in listed]
+    parts = [
+        "# Settings of the service",
+        MADE,
+        *SETTINGS,
+        markdown(("setting", "default", "meaning"), rows),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _default(value: object) -> str:
+    """Return a default as a setting is written; that of a place depends on the machine."""
+    if isinstance(value, Path):
+        return ""
+    written = str(value).lower() if isinstance(value, bool) else str(value)
+    return f"`{'none' if value is None else written}`"
 
 
 def handoffs() -> str:
@@ -119,6 +184,20 @@ def _returns() -> list[tuple[str, str]]:
 def _codes(names: Iterable[str]) -> str:
     return ", ".join(f"`{name}`" for name in names)
 
+
+SETTINGS = (
+    "Options of `leadqual serve` come first, then the environment, then `.env` in the working "
+    "directory, then the file that `--settings` or `LEADQUAL_SETTINGS_FILE` names, then these "
+    "defaults. `leadqual settings` prints what holds and where each value comes from, with "
+    "passwords hidden.",
+    "In the environment, in `.env` and in files that do not end in `.toml`: `LEADQUAL_PORT=9000`, "
+    "`LEADQUAL_POLICY__SLA_HOURS=8`; a variable without content counts as not set. In a file that "
+    "ends in `.toml`: `port = 9000`, and under `[policy]` `sla_hours = 8`. `none` stands for no "
+    "value: with `LEADQUAL_POLICY__KEEP_AUDIT_DAYS=none` the audit is kept for ever.",
+    "A key that is unknown is refused in files, with the nearest known one, and named on stderr "
+    "where the environment has it. A value that cannot be used ends the command with exit code 2 "
+    "and is named with its origin.",
+)
 
 HANDOFFS = {
     "life": (

@@ -72,12 +72,18 @@ class Crm:
         self._connection = http.client.HTTPConnection(HOST, self.port, timeout=60)
 
     def ask(self, method: str, path: str, body: Any = None, version: int | None = None) -> Any:
-        """Send a request; return its answer, or end where it is no 200."""
+        """Send a request, again if the connection was idle too long; return its 200, or end."""
         head = {"Authorization": f"Bearer {self.key}", "Content-Type": "application/json"}
         if version is not None:
             head["If-Match"] = f'"{version}"'
-        self._connection.request(method, path, None if body is None else json.dumps(body), head)
-        answer = self._connection.getresponse()
+        sent = None if body is None else json.dumps(body)
+        try:
+            self._connection.request(method, path, sent, head)
+            answer = self._connection.getresponse()
+        except ConnectionError:  # sent twice is stored once
+            self._connection.close()
+            self._connection.request(method, path, sent, head)
+            answer = self._connection.getresponse()
         content = answer.read()
         if answer.status != 200:
             sys.exit(f"{method} {path}: {answer.status} {content.decode()[:800]}")

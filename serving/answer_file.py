@@ -49,7 +49,7 @@ def answer_file(path: Path, staged: Path) -> Iterator[Callable[[pa.Table], None]
         The folder is missing, not writable or full.
     """
     with told(path):
-        rows = _Rows(staged, csv=path.suffix.lower() == ".csv")
+        rows = Rows(pa.OSFile(str(staged), "wb"), csv=path.suffix.lower() == ".csv")
 
     def write(table: pa.Table) -> None:
         with told(path):
@@ -68,15 +68,23 @@ def answer_file(path: Path, staged: Path) -> Iterator[Callable[[pa.Table], None]
         staged.unlink(missing_ok=True)
 
 
-class _Rows:
-    """An open file that takes tables."""
+class Rows:
+    """An open file that takes tables, as Parquet or CSV.
 
-    def __init__(self, path: Path, *, csv: bool) -> None:
-        self._sink = pa.OSFile(str(path), "wb")
+    Parameters
+    ----------
+    sink : pa.NativeFile
+        Is closed with it.
+    csv : bool
+    """
+
+    def __init__(self, sink: pa.NativeFile, *, csv: bool) -> None:
+        self._sink = sink
         self._csv = csv
         self._writer: Any = None
 
     def write(self, table: pa.Table) -> None:
+        """Append a table; the first one decides the columns."""
         if self._csv:
             table = pa.table([_as_text(column) for column in table.columns], table.column_names)
         if self._writer is None:

@@ -194,7 +194,7 @@ def replay(
 
 @app.command()
 def settings(file: SettingsFile = None, as_json: AsJson = False) -> None:
-    """Show every setting, where its value comes from and what it means; secrets are hidden."""
+    """Show every setting and where it comes from; secrets are hidden."""
     from serving.settings import stated
     from serving.settings_listed import lines
 
@@ -217,6 +217,41 @@ def settings(file: SettingsFile = None, as_json: AsJson = False) -> None:
 def _say_ignored(ignored: Iterable[str]) -> None:
     for each in ignored:
         terminal.say(f"the environment's {each}")
+
+
+@app.command()
+def export(
+    output: Annotated[Path, typer.Option("--output", help="The folder for a file of each table.")],
+    database_url: DatabaseUrl = None,
+    form: Annotated[
+        Literal["parquet", "csv"], typer.Option("--format", help="Of the files.")
+    ] = "parquet",
+    tables: Annotated[
+        str | None, typer.Option("--tables", help="Some of them, with commas between.")
+    ] = None,
+    settings: SettingsFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Export the service's tables, all from one moment.
+
+    Those named training_leads, training_events, training_outcomes and training_changes are what
+    `leadqual train` takes. Files of those names are replaced, all of them or none.
+    """
+    from serving import settings as own_settings
+    from serving.export_files import export_files, wanted
+    from serving.store.database import Database
+
+    _refuse_empty(tables=tables)
+    names = wanted(tables)
+    stated = own_settings.read(settings, database_url=database_url)
+    database = Database.open(own_settings.required_database_url(stated), create=False)
+    try:
+        rows = export_files(database, output, names, form, progress=terminal.rows_done)
+    finally:
+        database.close()
+    terminal.say(f"wrote {len(rows)} tables to {output}: {sum(rows.values()):,} rows")
+    if as_json:
+        terminal.answer({"output": str(output), "format": form, "rows": rows})
 
 
 def _refuse_empty(**options: str | None) -> None:

@@ -5,13 +5,9 @@ as elsewhere. Ids are text, as it stands, or whole numbers.
 """
 
 import json
-import os
-import sys
 import tempfile
-import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, reduce
 from pathlib import Path
@@ -31,11 +27,11 @@ from features.parquet_file import ParquetFile
 from features.partitions import ROW, Held, placed, whole_numbers
 from features.readings import Clues, readings
 from features.sources import Form, Layout, Source
-from serving import java
 from serving.answers import REASON, Answers
 from serving.backlog_rows import Reader
 from serving.blocks import score_backlog
 from serving.shares import Told
+from serving.spark_session import spark_session
 from training.registry import open_model
 from training.scorer import LeadScorer
 
@@ -50,12 +46,6 @@ CLUES = "clues"
 ROWS_AT_ONCE = 250_000
 """So many rows are scored together; those of one lead always are."""
 LAST_PLAIN, IN_PATHS = 127, "!$&'()*+,;=:@~"
-PANDAS = "PySpark does not yet fully support pandas"
-SETTINGS = {
-    "spark.sql.session.timeZone": "UTC",
-    "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
-    "spark.sql.execution.arrow.maxRecordsPerBatch": "65536",
-}
 REASONS = "array<struct<" + ", ".join(f"{field.name}: string" for field in REASON) + ">>"
 ANSWERS = {
     "lead_id": "string",
@@ -328,7 +318,7 @@ def run(
     """
     for name, source in sources.items():
         _refuse_others(name, source)
-    with _session(folder, memory) as session:
+    with spark_session(folder, memory) as session:
         told = session.sparkContext.accumulator([], _lists())
         starts = {name: _starts(source) for name, source in sources.items()}
         frames = {
@@ -387,50 +377,6 @@ def _refuse_others(name: str, source: Source) -> None:
                 f"{getattr(part, 'path', 'of a database')} is none: use --engine local, or export "
                 "it as Parquet"
             )
-
-
-@contextmanager
-def _session(folder: Path, memory: int) -> "Iterator[SparkSession]":
-    """Take the Spark that runs in this process, or start one for this job.
-
-    Where it runs is told by Spark's own settings, such as ``spark.master`` in its defaults; else
-    on all cores of this machine.
-    """
-    warnings.filterwarnings("ignore", PANDAS)  # none is used there
-    try:
-        from pyspark.sql import SparkSession  # noqa: PLC0415
-    except ModuleNotFoundError as missing:
-        raise UsageError(
-            f"--engine spark needs Spark ({missing}): pip install 'leadqual[spark]'"
-        ) from missing
-    running = SparkSession.getActiveSession()
-    if running is None:
-        java.provide()
-        os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # noqa: TID251
-        start = {
-            "spark.driver.memory": f"{memory >> 20}m",
-            "spark.local.dir": str(folder.absolute()),
-            "spark.log.level": "ERROR",
-            "spark.ui.enabled": "false",
-            "spark.ui.showConsoleProgress": str(sys.stderr.isatty()).lower(),
-        }
-        builder = SparkSession.builder.appName("leadqual score")
-        session = reduce(lambda made, one: made.config(*one), start.items(), builder).getOrCreate()
-    else:
-        session = running
-    before = {name: session.conf.get(name) for name in SETTINGS}
-    try:
-        _set(session, SETTINGS)
-        yield session
-    finally:
-        _set(session, before)
-        if running is None:
-            session.stop()
-
-
-def _set(session: "SparkSession", settings: "Mapping[str, str | None]") -> None:
-    for name, value in settings.items():
-        session.conf.set(name, value or "")
 
 
 def _lists() -> "AccumulatorParam[list[Told]]":

@@ -86,6 +86,10 @@ def histories(leads):
     return {
         "all begin with their lead": begun,
         "the table is of today": [*begun, (ids[0], 29, "employees", str(said[0])), *text[1:200]],
+        "few begin late, in a table of today": [
+            *((who, at, "employees", str(n)) for who, at, n in each[:150] if n),
+            *((who, at + 1, "employees", str(n)) for who, at, n in each[150:160] if n),
+        ],
         "the table is older": [(who, at + 1, "employees", "7") for who, at, _ in each[:200]],
         "of one lead": [(ids[7], day[7] + 2, "industry", "finance")],
         "not in the leads table": [(ids[7], day[7] + 2, "customer_of_partner", "true")],

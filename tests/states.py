@@ -54,12 +54,21 @@ class Crm:
             return keys.create(connection, client, scopes, self.now_us)
 
     def send(self, method, path, *, token=None, headers=None, **content):
+        (answer,) = self.send_at_once(1, method, path, token=token, headers=headers, **content)
+        return answer
+
+    def send_at_once(self, times, method, path, *, token=None, headers=None, **content):
+        """Send the same so often at once, or what `content` gives for each number as a function."""
         given = {"authorization": f"Bearer {token or self.token}"} | (headers or {})
 
         async def sent():
             transport = httpx.ASGITransport(self.app)
             async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
-                return await client.request(method, path, headers=given, **content)
+                requests = [
+                    client.request(method, path, headers=given, **_of(content, number))
+                    for number in range(times)
+                ]
+                return await asyncio.gather(*requests)
 
         return asyncio.run(sent())
 
@@ -75,6 +84,10 @@ class Crm:
 
     def close(self):
         self.database.close()
+
+
+def _of(content, number):
+    return {name: each(number) if callable(each) else each for name, each in content.items()}
 
 
 @contextmanager

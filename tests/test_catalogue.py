@@ -12,7 +12,9 @@ from features import catalogue, engagement, matrix
 from features.attributes import Attribute
 from features.history import from_rows
 from features.matrix import FeatureSpec
+from serving.store import verification
 from tests.factories import AS_OF_US, event
+from training import simulator
 
 UNITS = {"events", "days", "share", "types", "value", "code", "weekday", "hour"}
 JAPANESE = re.compile("[぀-ヿ一-鿿]")
@@ -150,3 +152,15 @@ def test_types_go_by_their_plain_name_or_their_own() -> None:
     count = catalogue.engagement(["seminar_attended"], [], [1, 7], [])[0]
     assert count.english == "seminar attendance: count, last 1 day"
     assert count.japanese == "セミナー参加:直近1日の回数"
+
+
+def test_the_types_that_machines_make_are_those_that_the_rule_looks_at() -> None:
+    checked = {name for name, each in catalogue.EVENT_TYPES.items() if each.checked}
+    assert checked == {verification.OPEN, verification.CLICK}
+
+
+def test_the_simulated_crm_uses_the_channels_of_the_catalogue() -> None:
+    simulated = {name: channel for name, (channel, _) in simulator.EVENTS.items()}
+    known = {name: each.channel for name, each in catalogue.EVENT_TYPES.items()}
+    del known[catalogue.OTHER]
+    assert simulated == known

@@ -1,21 +1,24 @@
 """The history of attributes: a moment sees what was known of a record then, and nothing else."""
 
 import json
+from collections import Counter
 from dataclasses import replace
 from functools import cache
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features.attributes import Attribute
-from features.changes import timelines
+from features.changes import histories, odd_histories, timelines
 from features.contract import CHANGES
 from features.matrix import records
 from features.readers import read, read_tables
+from features.readings import Clues, clues, readings
 from features.relations import rows_of
 from tests.commands import run, table
 from tests.factories import TIME, at, make_events, make_leads
@@ -136,6 +139,55 @@ def test_before_the_first_change_holds_what_the_leads_table_cannot_have_from_tod
     moments = np.array([at(5), at(3), at(5), at(3)])
     said = timeline.at(np.array([0, 0, 1, 1]), moments).cast(pa.string())
     assert said.to_pylist() == expected
+
+
+TEXT = st.sampled_from(["1", "2", "2.5", "3.0", "07", "x", "true", "n/a", None])
+MIXED = st.lists(
+    st.tuples(st.sampled_from("abcd"), st.integers(0, 8), st.sampled_from(["size", "tier"]), TEXT),
+    max_size=12,
+)
+SAID = st.one_of(
+    st.lists(TEXT, min_size=4, max_size=4),
+    st.lists(st.sampled_from([1.0, 2.0, 2.5, None]), min_size=4, max_size=4),
+)
+
+
+def found_in(changes, leads, known=None):
+    """Give the histories of some leads by name: what each lead's record said at each age."""
+    own = changes.filter(pc.is_in(changes["lead_id"], leads["lead_id"].combine_chunks()))
+    lead = rows_of(own["lead_id"], leads["lead_id"])
+    every = np.arange(len(leads))
+    found = timelines(own, lead, {}, leads, known)
+    return (
+        {
+            name: [each.at(every, np.full(len(every), at(age))) for age in range(10)]
+            for name, each in found.items()
+        },
+        clues(histories(own, lead, {}), leads, ["size", "tier"]),
+        {(one.rule, one.column): one.count for one in odd_histories(found, own, leads)},
+    )
+
+
+@given(MIXED, SAID, st.integers(1, 3))
+@settings(max_examples=150, deadline=None)
+def test_shares_say_together_what_the_whole_says(rows, column, cut):
+    leads = make_leads(dict.fromkeys("abcd", 5))
+    leads = leads.append_column("tier", pa.chunked_array([pa.array(column)]))
+    changes = make_changes([(*row, row[1]) for row in rows])
+    whole, _, odd = found_in(changes, leads)
+    shares = [leads.slice(0, cut), leads.slice(cut)]
+    told = [json.dumps({n: c.to_list() for n, c in found_in(changes, each)[1].items()})
+            for each in shares]  # fmt: skip
+    known = readings(
+        {name: Clues.from_list(each) for name, each in json.loads(text).items()} for text in told
+    )
+    parts = [found_in(changes, each, known) for each in shares]
+    for name, at_ages in whole.items():
+        for age, expected in enumerate(at_ages):
+            both = [part[name][age] for part, _, _ in parts]
+            assert {each.type for each in both} == {expected.type}
+            assert [v for each in both for v in each.to_pylist()] == expected.to_pylist()
+    assert sum((Counter(one) for _, _, one in parts), Counter()) == Counter(odd)
 
 
 def test_leads_that_are_not_there_yet_take_their_first_values_with_them():

@@ -22,7 +22,7 @@ from training import registry
 ROOT = Path(leadqual.__file__).parent
 COMMANDS = (
     "features", "simulate", "check", "train", "snapshots", "rule", "models", "promote", "rollback",
-    "backtest", "score", "serve", "replay", "settings", "keys",
+    "backtest", "score", "serve", "replay", "settings", "export", "keys",
 )  # fmt: skip
 
 

@@ -4,13 +4,14 @@ from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.factories import TIME, at, event, make_events, make_leads
 from tests.worlds import World, make_outcomes, plain_world, shuffled, until
-from training.crm import from_tables
+from training.crm import from_tables, joined
 
 LEADS = make_leads({"a": 20, "b": 10, "c": 5}, industry=["製造業", None, "finance"])
 EVENTS = make_events(
@@ -193,3 +194,34 @@ def test_what_nobody_knew_and_events_of_nobody_are_not_in_the_digest():
     later = make_events({"a": [event(-1, "brand_new", "fax")], "stranger": [event(9, "odd")]})
     more = replace(WORLD, events=added(EVENTS, later))
     assert more.crm.digest == WORLD.crm.digest
+
+
+def test_leads_that_were_read_apart_are_put_together_in_the_order_of_their_table():
+    """Whatever types and channels each part knows, and whichever part a lead stands in."""
+    whole = WORLD.crm
+    events = WORLD.events
+    parts = []
+    for rows in ([1, 2], [0]):
+        ids = WORLD.leads["lead_id"].take(pa.array(rows))
+        own = events.filter(pc.is_in(events["lead_id"], value_set=ids.combine_chunks()))
+        part = replace(WORLD, leads=WORLD.leads.take(pa.array(rows)), events=plainly(own)).crm
+        parts.append(replace(part, source_rows=np.array(rows)))
+    types = [part.leads.history.types for part in parts]
+    assert types[0] != types[1]
+    for order in (parts, parts[::-1]):
+        both = joined(order, whole.overview, ())
+        assert both.digest == whole.digest
+        assert both.leads.history.types == whole.leads.history.types
+        assert both.source_rows is not None
+        assert both.source_rows.tolist() == [0, 1, 2]
+
+
+def plainly(events):
+    """Give events whose dictionaries hold no more than they use."""
+    columns = {}
+    for name in events.column_names:
+        kind = events[name].type
+        dictionary = pa.types.is_dictionary(kind)
+        plain = events[name].cast(kind.value_type) if dictionary else events[name]
+        columns[name] = plain.dictionary_encode() if dictionary else plain
+    return pa.table(columns)

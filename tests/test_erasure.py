@@ -50,9 +50,9 @@ def fill(service, *lead_ids):
         for number, lead_id in enumerate(lead_ids):
             of = {"lead_id": lead_id, "received_us": 1}
             handoff = {
-                "handoff_id": f"h-{lead_id}", "lead_id": lead_id, "episode": 1, "kind": "flagged",
+                "handoff_id": f"h-{lead_id}", "lead_id": lead_id, "episode": 99, "kind": "flagged",
                 "status": "proposed", "decision_id": number, "reasons": "[]", "proposed_us": 1,
-                "version": 1,
+                "created_us": 1, "version": 1,
             }  # fmt: skip
             step = {"version": 1, "action": "accept", "status": "accepted", "at_us": 1}
             connection.execute(outcomes.insert().values(**of, closed_us=1, outcome="won"))

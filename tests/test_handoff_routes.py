@@ -1,5 +1,4 @@
 import json
-import threading
 from dataclasses import replace
 from typing import get_args
 
@@ -250,21 +249,24 @@ def test_an_end_sent_again_is_answered_as_it_was(service):
     assert outcomes(service) == [("L-1", "won")]
 
 
-def test_the_same_end_sent_by_many_at_once_is_one_step(service):
-    handoff_id = handoffs(service)[0].handoff_id
-    ready, answers = threading.Barrier(8), []
-
-    def accept():
-        ready.wait()
-        answers.append(send(service, "accept", 1, handoff_id=handoff_id))
-
-    threads = [threading.Thread(target=accept) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+def test_the_same_sent_by_many_at_once_is_one_step(service):
+    path = f"/v1/handoffs/{handoffs(service)[0].handoff_id}/accept"
+    body, headers = {"at": iso(AS_OF_US)}, {"if-match": "1"}
+    answers = service.send_at_once(8, "POST", path, json=body, headers=headers)
     assert [answer.status_code for answer in answers] == [200] * 8
     assert len({answer.content for answer in answers}) == 1
+    assert steps(service) == [("propose", "proposed"), ("accept", "accepted")]
+
+
+def test_of_several_that_say_something_else_at_once_one_is_first(service):
+    path = f"/v1/handoffs/{handoffs(service)[0].handoff_id}/accept"
+    headers = {"if-match": "1"}
+
+    def body(number):
+        return {"at": iso(AS_OF_US), "reason": f"number {number}"}
+
+    answers = service.send_at_once(8, "POST", path, json=body, headers=headers)
+    assert sorted(answer.status_code for answer in answers) == [200] + [412] * 7
     assert steps(service) == [("propose", "proposed"), ("accept", "accepted")]
 
 

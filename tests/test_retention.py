@@ -76,7 +76,7 @@ def handoff(lead_id, decision_id, status):
     return {
         "handoff_id": f"h-{lead_id}", "lead_id": lead_id, "episode": 1, "kind": "flagged",
         "status": status, "decision_id": decision_id, "reasons": "[]", "proposed_us": 1,
-        "version": 1,
+        "created_us": 1, "version": 1,
     }  # fmt: skip
 
 

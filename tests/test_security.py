@@ -14,19 +14,12 @@ from fastapi.routing import APIRoute
 
 from serving import logs
 from serving.http import answers, schemas
+from serving.http.documented import scope_of
 from serving.store import audit, keys, tables
 from serving.store.database import DatabaseError
 from tests.scorers import json_leads
 from tests.states import crm, put
 
-SCOPES = {
-    "/v1/score": "score",
-    "/v1/model": "score",
-    "/v1/audit": "admin",
-    "/v1/messages": "admin",
-    "/v1/webhooks": "admin",
-}
-"""Of routes that begin so; all others read with GET, and write with anything else."""
 OPEN = {"/livez", "/readyz", "/metrics"}
 HOSTILE = [
     "' OR '1'='1",
@@ -78,11 +71,6 @@ def every_route(embedded):
     ]
 
 
-def scope_of(method, path):
-    stated = [scope for start, scope in SCOPES.items() if path.startswith(start)]
-    return stated[0] if stated else "read" if method == "GET" else "write"
-
-
 # --- keys ---
 
 
@@ -99,7 +87,7 @@ def test_every_route_asks_for_a_key_and_its_scope(embedded):
     found = every_route(embedded)
     assert len(found) >= 5
     for method, url, scope in found:
-        where = f"{method} {url}: say its scope in SCOPES where it is not {scope}"
+        where = f"{method} {url}: say its scope in documented.SCOPES where it is not {scope}"
         for token in (wrong, expired, "lk_"):
             assert embedded.send(method, url, token=token).status_code == 401, where
         without = embedded.send(method, url, headers={"authorization": ""})
@@ -108,6 +96,19 @@ def test_every_route_asks_for_a_key_and_its_scope(embedded):
         assert refused.status_code == 403, where
         assert scope in refused.json()["detail"]
         assert embedded.send(method, url, token=only[scope]).status_code not in {401, 403}, where
+
+
+def test_the_document_says_which_routes_ask_for_a_key(embedded):
+    document = embedded.get("/openapi.json").json()
+    assert {*document["components"]["securitySchemes"]} == {"bearer", "basic"}
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            assert ("security" in operation) == path.startswith("/v1/")
+            if "security" in operation:
+                scope = scope_of(method, path)
+                assert operation["security"] == [{"bearer": [scope]}, {"basic": [scope]}]
+                assert f"`{scope}`" in operation["description"]
+                assert {"401", "403", "429", "503"} <= {*operation["responses"]}
 
 
 def test_what_needs_no_key_is_not_under_v1(embedded):
@@ -179,25 +180,6 @@ def test_no_key_and_no_lead_is_ever_logged(service, log, monkeypatch):
 # --- texts that mean something elsewhere ---
 
 
-@pytest.mark.parametrize("text", HOSTILE)
-def test_a_hostile_id_is_only_an_id(service, text):
-    lead = json_leads(1, 1)[0] | {"lead_id": text, "account_id": text[:200]}
-    lead["events"] = [event | {"event_type": text[:200]} for event in lead["events"]]
-    answer = service.post("/v1/score", {"leads": [lead]})
-    assert answer.status_code == 200
-    assert answer.json()["results"][0]["lead_id"] == text
-    put(service, lead)
-    assert service.rows(sa.select(tables.leads.c.lead_id)) == [(text,)]
-    for tail in ("", "/history"):
-        url = httpx.URL("http://test").copy_with(
-            raw_path=b"/v1/leads/" + percent(text).encode() + tail.encode()
-        )
-        found = service.send("GET", str(url))
-        assert found.status_code in {200, 404}
-        assert "x-injected" not in found.headers
-    assert service.rows(sa.select(sa.func.count()).select_from(tables.leads)) == [(1,)]
-
-
 def percent(text):
     return "".join(f"%{byte:02X}" for byte in text.encode())
 
@@ -217,6 +199,73 @@ def test_no_parameter_holds_it(service):
 @pytest.mark.parametrize("cursor", ["'", "MTs", "LTE", "é", "Nw==", "%FF", "9" * 64])
 def test_a_cursor_is_one_that_was_given_out(service, cursor):
     assert service.get(f"/v1/audit?cursor={cursor}").status_code in {200, 422}
+
+
+def send_everywhere(service, text):
+    """Send a text wherever the routes that write take one; return what was answered."""
+    at = "2026-01-30T00:00:00Z"
+    lead = {"lead_id": text, "created_at": at, "attributes": {"industry": text, text[:200]: 1}}
+    event = {"event_id": text, "lead_id": text, "event_type": text[:200], "occurred_at": at}
+    told = {"userId": text, "messageId": text, "event": text[:200], "timestamp": at}
+    rest = {"properties": {text: text, "value": text}, "context": {"groupId": text, text: [text]}}
+    identify = {"type": "identify", "userId": text, "messageId": f"{text[:200]}-2", "traits": lead}
+    bodies = {
+        "/v1/leads": {"leads": [lead | {"account_id": text, "suppress": [text[:200]]}]},
+        "/v1/events": {"events": [event | {"channel": text[:200], "source": text}]},
+        "/v1/outcomes": {"outcomes": [{"lead_id": text, "closed_at": at, "outcome": "lost"}]},
+        "/v1/track": {"type": "track"} | told | rest,
+        "/v1/batch": {"batch": [{"type": "track"} | told | rest, identify, {"type": text}]},
+        "/v1/webhooks": {"url": text},
+        "/v1/score": {"leads": [lead]},
+    }
+    found = {path: service.post(path, body) for path, body in bodies.items()}
+    for action in ("accept", "override"):
+        path = f"/v1/handoffs/{percent(text)}/{action}"
+        found[path] = service.post(path, {"at": at, "reason": text}, headers={"if-match": "1"})
+    path = f"/v1/leads/{percent(text)}/merge"
+    found[path] = service.post(path, {"lead_id": text, "into": text})
+    for tail in ("", "/history"):
+        found[f"read{tail}"] = service.get(f"/v1/leads/{percent(text)}{tail}")
+    return found
+
+
+def test_a_hostile_text_is_kept_as_it_is_or_refused(service):
+    for text in HOSTILE:
+        answers = send_everywhere(service, text)
+        statuses = {path: answer.status_code for path, answer in answers.items()}
+        assert [path for path, status in statuses.items() if status >= 500] == [], text
+        for path in ("/v1/leads", "/v1/events"):
+            assert answers[path].json()["results"][0]["status"] == "stored", text
+        assert answers["/v1/score"].json()["results"][0]["lead_id"] == text
+        if "/" not in text:  # which ends a part of a path, written as it is or not
+            assert answers["read"].json()["lead_id"] == text
+        assert not any("x-injected" in answer.headers for answer in answers.values())
+    leads = [lead_id for (lead_id,) in service.rows(sa.select(tables.leads.c.lead_id))]
+    assert sorted(leads) == sorted(HOSTILE)
+    events = service.rows(sa.select(tables.events.c.event_id, tables.events.c.lead_id))
+    assert {(text, text) for text in HOSTILE} <= {*events}
+
+
+def test_the_character_that_postgresql_cannot_keep_comes_in_nowhere(service):
+    answers = send_everywhere(service, "a\0b")
+    statuses = {path: answer.status_code for path, answer in answers.items()}
+    assert [path for path, status in statuses.items() if status >= 500] == []
+    for path in ("/v1/leads", "/v1/events"):
+        refused = answers[path]
+        assert refused.status_code == 422 or refused.json()["results"][0]["status"] == "rejected"
+    assert service.rows(sa.select(sa.func.count()).select_from(tables.leads)) == [(0,)]
+    assert service.rows(sa.select(sa.func.count()).select_from(tables.events)) == [(0,)]
+
+
+def test_a_key_of_idempotency_may_be_any_text_of_a_header(service):
+    body = {"leads": [{"lead_id": "L-1", "created_at": "2026-01-01T00:00:00Z"}]}
+    for key in ("' OR 1=1 --", "../x", "é", "x" * 255):
+        header = {"idempotency-key": key.encode("latin-1")}
+        answers = [service.post("/v1/leads", body, headers=header) for _ in range(2)]
+        assert [answer.status_code for answer in answers] == [200, 200]
+        assert "idempotency-replayed" in answers[1].headers
+    for key in ("", "x" * 256):
+        assert service.post("/v1/leads", body, headers={"idempotency-key": key}).status_code == 400
 
 
 def texts(schema, definitions, seen=()):

@@ -198,6 +198,14 @@ def test_an_address_that_others_reach_is_refused_before_the_model_is_opened(host
         run(load, Settings(host=host))
 
 
+def test_with_a_database_which_has_keys_any_address_may_be_listened_on(tmp_path):
+    def load():
+        raise ArtifactError("asked for")
+
+    with pytest.raises(ArtifactError, match="asked for"):
+        run(load, Settings(host="0.0.0.0", database_url=f"sqlite:///{tmp_path / 'x.db'}"))
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost"])
 def test_this_machine_is_allowed(host):
     refuse_exposed(host)

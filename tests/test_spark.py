@@ -12,7 +12,7 @@ import pytest
 
 from features.findings import ContractError, UsageError
 from features.history import DAY_US
-from serving import java, spark
+from serving import java, spark, spark_session
 from serving.backlog import score_files
 from tests.backlogs import (
     ROWS,
@@ -40,7 +40,7 @@ def tables():
     return a_backlog()
 
 
-pytestmark = pytest.mark.filterwarnings(f"ignore:{spark.PANDAS}:FutureWarning")
+pytestmark = pytest.mark.filterwarnings(f"ignore:{spark_session.PANDAS}:FutureWarning")
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +119,9 @@ def test_a_lead_with_more_events_than_a_batch_is_scored_whole(
     session, scorer, tables, tmp_path, monkeypatch
 ):
     leads, events = tables
-    monkeypatch.setitem(spark.SETTINGS, "spark.sql.execution.arrow.maxRecordsPerBatch", "50")
+    monkeypatch.setitem(
+        spark_session.SETTINGS, "spark.sql.execution.arrow.maxRecordsPerBatch", "50"
+    )
     monkeypatch.setattr(spark, "ROWS_AT_ONCE", 120)
     one = pa.array([leads["lead_id"][7].as_py()] * 2_000 + events["lead_id"][2_000:].to_pylist())
     (here, _), (there, _) = both(scorer, tmp_path, leads, events.set_column(0, "lead_id", one))

@@ -57,6 +57,7 @@ def take(tmp_path, monkeypatch):
             with given as read:
                 assert (len(list(tmp_path.glob(".m.shares-*/events/*.arrows"))) > 1) == on_disk
                 found = read()
+                assert not list(tmp_path.glob(".*"))
         assert not list(tmp_path.glob(".*"))
         return found
 
@@ -92,6 +93,13 @@ def odd_world():
     events = events.select(names).append_column("value", value)
     ids = events["lead_id"].to_pylist()
     ids[5] = ids[700] = "stranger"
+    kinds = events["event_type"].cast(pa.string()).to_pylist()
+    kinds[9], kinds[800], kinds[1600] = (
+        "a rare one",
+        "another rare one",
+        "zz rare",
+    )  # each of a share
+    events = events.set_column(events.column_names.index("event_type"), "event_type", [kinds])
     events = events.set_column(events.column_names.index("lead_id"), "lead_id", pa.array(ids))
     return replace(world, leads=leads, events=events, outcomes=mixed["outcomes"])
 

@@ -158,7 +158,7 @@ def test_a_message_is_sent_again_to_all_or_to_one(service):
     ("method", "path", "body", "status", "code"),
     [
         ("POST", "/v1/webhooks", {}, 422, "missing"),
-        ("POST", "/v1/webhooks", {"url": "https://crm.example", "types": ["x"]}, 422, "invalid"),
+        ("POST", "/v1/webhooks", {"url": "https://crm.example", "types": ["x"]}, 422, "not_one_of"),
         ("POST", "/v1/webhooks", {"url": "https://a:b@crm.example"}, 422, "url_refused"),
         ("DELETE", "/v1/webhooks/ep_0", None, 404, "unknown_endpoint"),
         ("POST", "/v1/webhooks/ep_0/rotate", None, 404, "unknown_endpoint"),

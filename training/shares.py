@@ -103,7 +103,7 @@ class Shares:
         """Take what fits into memory: the very same as of tables that were read whole.
 
         Every share is read twice: once for what must be known of each lead, and once for the leads
-        that are then taken.
+        that are then taken. After that the shares are gone.
 
         Raises
         ------
@@ -132,9 +132,11 @@ class Shares:
             parts = [self._kept(at, every, masks) for at in self._numbers]
             return [joined(same, every.overview, findings) for same in zip(*parts, strict=True)]
 
-        return taken(
+        found = taken(
             every.overview, every.open_, read, config, until_us=every.until_us, memory=memory
         )
+        shutil.rmtree(self._folder)
+        return found
 
     @property
     def _numbers(self) -> range:
@@ -165,7 +167,11 @@ class Shares:
         return self.read(own, None if self.reject_file is None else self._aside(at))
 
     def _aside(self, at: int) -> Path:
-        return self.splits[LEADS.name].folder.parent / f"{at:04d}.csv"
+        return self._folder / f"{at:04d}.csv"
+
+    @property
+    def _folder(self) -> Path:
+        return self.splits[LEADS.name].folder.parent
 
 
 class _Leads(NamedTuple):

@@ -152,5 +152,7 @@ def _document(app: FastAPI, bodies: Iterable[type[BaseModel]]) -> dict[str, Any]
         )
         found = documented.schemas(bodies)
         schema.setdefault("components", {}).setdefault("schemas", {}).update(found)
+        if app.state.gate is not None:
+            documented.ask_for_keys(schema)
         app.openapi_schema = schema
     return app.openapi_schema

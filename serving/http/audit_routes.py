@@ -42,7 +42,7 @@ def add_audit_routes(app: FastAPI, state: State) -> None:
 
     @app.get("/v1/audit", tags=["operations"], responses=answered(AuditOut, *READ_STATUSES))
     async def notes(request: Request, cursor: Cursor = None, limit: Limit = USUAL) -> Response:
-        """Return every write, newest first; asks for the scope `admin`."""
+        """Return every write, newest first."""
         work = partial(_page, before=place(cursor), limit=limit)
         return await read(state, request, work, scope="admin")
 

@@ -15,6 +15,12 @@ KEYED_STATUSES = (401, 403, 429)
 WRITE_STATUSES = (400, *KEYED_STATUSES, 413, 415, 422, 503)
 READ_STATUSES = (*KEYED_STATUSES, 422, 503)
 
+SCOPES = {
+    "score": ("/v1/score", "/v1/model"),
+    "admin": ("/v1/audit", "/v1/export", "/v1/messages", "/v1/webhooks"),
+}
+"""What routes that begin so ask for; all others ``read`` for GET, and ``write``."""
+
 
 def json_body(body: type[BaseModel], *, required: bool = True) -> dict[str, Any]:
     """Return what a route's ``openapi_extra`` says of its body."""
@@ -29,6 +35,32 @@ def answered(answer: type[BaseModel], *statuses: int) -> dict[int | str, dict[st
     for status in statuses:
         found[status] = {"description": HTTPStatus(status).phrase, "content": problem}
     return found
+
+
+def scope_of(method: str, path: str) -> str:
+    """Return the scope that a route under ``/v1`` asks for; a test holds the routes to it.
+
+    >>> scope_of("GET", "/v1/leads/{lead_id}"), scope_of("POST", "/v1/webhooks")
+    ('read', 'admin')
+    """
+    for scope, starts in SCOPES.items():
+        if path.startswith(starts):
+            return scope
+    return "read" if method.upper() == "GET" else "write"
+
+
+def ask_for_keys(document: dict[str, Any]) -> None:
+    """Say in an OpenAPI document, in place, which key each route under ``/v1`` asks for."""
+    document["components"]["securitySchemes"] = {
+        "bearer": {"type": "http", "scheme": "bearer", "description": "A key: `lk_…`."},
+        "basic": {"type": "http", "scheme": "basic", "description": "A key as the user name."},
+    }
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items() if path.startswith("/v1/") else ():
+            scope = scope_of(method, path)
+            operation["security"] = [{"bearer": [scope]}, {"basic": [scope]}]
+            said = operation.get("description", "")
+            operation["description"] = f"{said}\n\nAsks for the scope `{scope}`.".strip()
 
 
 def schemas(bodies: Iterable[type[BaseModel]]) -> dict[str, Any]:

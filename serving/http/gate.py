@@ -94,10 +94,10 @@ class Gate:
             client = await self._look_up(given, known, now_us, request)
         else:
             client = known.client
+        request.scope["key_id"] = client.key_id
         if self._requests is not None:
             self._requests.take(client.key_id)
         self._used[client.key_id] = now_us
-        request.scope["key_id"] = client.key_id
         if scope not in client.scopes:
             raise _lacks(scope)
         return client

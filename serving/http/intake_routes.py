@@ -31,7 +31,6 @@ from serving.http.writes import Written, write
 from serving.store.call import Call
 from serving.store.intake import Sent, take
 from serving.store.items import Event, Lead, Link, Outcome, Result
-from serving.store.merging import UNKNOWN
 
 INTAKE_BODIES: tuple[type[BaseModel], ...] = (
     LeadsRequest,
@@ -146,8 +145,6 @@ def _read_merge(body: bytes) -> MergeRequest:
 
 
 def _merge(connection: sa.Connection, wanted: MergeRequest, call: Call, lead_id: str) -> Written:
-    if "\x00" in lead_id:
-        raise _refused(UNKNOWN)
     link = Link(lead_id, wanted.into, call.now_us)
     taken = take(connection, Sent(links=[link]), call)
     (result,) = taken.links

@@ -38,7 +38,7 @@ class LeadItem(_Request):
     created_at: Moment = Field(description="A fact: another one than before is a conflict.")
     attributes: Annotated[
         dict[AttributeName, AttributeValue], Field(max_length=MOST_ATTRIBUTES)
-    ] = Field(default_factory=dict, description="Those that differ; null empties one.")
+    ] = Field(default_factory=dict, description="Those that differ from before; null empties one.")
     account_id: Identifier | None = Field(default=None, description="null keeps what is known.")
     suppress: Suppress | None = Field(
         default=None,

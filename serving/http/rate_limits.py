@@ -2,6 +2,7 @@
 
 import ipaddress
 import math
+import threading
 import time
 
 from limits import RateLimitItemPerSecond
@@ -13,6 +14,9 @@ from serving.http.problems import Problem
 
 SITE_BITS = 64
 """Of an IPv6 address: what follows is the sender's to choose."""
+
+
+CLEARED_EVERY_SECONDS = 10.0
 
 
 class RateLimit:
@@ -32,7 +36,8 @@ class RateLimit:
     def __init__(self, name: str, most: int, window_seconds: int) -> None:
         self._name, self._most, self._window_seconds = name, most, window_seconds
         self._item = RateLimitItemPerSecond(most, window_seconds)
-        self._limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
+        self._counts = _Counts()
+        self._limiter = SlidingWindowCounterRateLimiter(self._counts)
 
     def take(self, sender: str) -> None:
         """Count a request.
@@ -63,6 +68,24 @@ class RateLimit:
             f'("{self._name}"): send this one again in {wait} s'
         )
         return problems.of(429, "too_many_requests", detail, headers)
+
+
+class _Counts(MemoryStorage):
+    """Counts whose old windows are cleared by one thread in a while, not by 100 a second.
+
+    Starting those would cost a fifth of scoring a lead.
+    """
+
+    @property
+    def timer(self) -> threading.Timer:
+        """Return the thread that clears next."""
+        return self._timer
+
+    @timer.setter
+    def timer(self, timer: threading.Timer) -> None:
+        timer.interval = CLEARED_EVERY_SECONDS
+        timer.daemon = True
+        self._timer = timer
 
 
 def site(address: str) -> str:

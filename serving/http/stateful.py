@@ -10,6 +10,7 @@ from serving.courier import Courier
 from serving.http import handoff_schemas, webhook_routes
 from serving.http.audit_routes import add_audit_routes
 from serving.http.erasure_routes import add_erasure_routes
+from serving.http.export_routes import add_export_routes
 from serving.http.gate import NOTED_EVERY_SECONDS
 from serving.http.handoff_routes import add_handoff_routes
 from serving.http.intake_routes import INTAKE_BODIES, add_intake_routes
@@ -33,8 +34,6 @@ BODIES: tuple[type[BaseModel], ...] = (
     handoff_schemas.StepIn,
     *dict.fromkeys(handoff_schemas.BODIES.values()),
     *webhook_routes.BODIES,
-    *INTAKE_BODIES,
-    *SEGMENT_BODIES,
 )
 """What its routes read."""
 
@@ -47,6 +46,7 @@ def add_routes(app: FastAPI, state: State) -> None:
     add_handoff_routes(app, state)
     add_audit_routes(app, state)
     add_erasure_routes(app, state)
+    add_export_routes(app, state)
     webhook_routes.add_webhook_routes(app, state)
     webhook_routes.add_message_routes(app, state)
 

@@ -45,20 +45,28 @@ class Database:
     _alone: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     @classmethod
-    def open(cls, url: str) -> "Database":
+    def open(cls, url: str, *, create: bool = True) -> "Database":
         """Open a database and bring its tables up to this version's.
 
         Parameters
         ----------
         url : str
             ``sqlite:///leadqual.db`` (made where there is none) or ``postgresql://…``.
+        create : bool
+            Whether a file of SQLite is made.
 
         Raises
         ------
         DatabaseError
-            It cannot be reached, or was written by a newer version.
+            It cannot be reached, was written by a newer version, or is none and not to be made.
         """
         database = cls(_engine(url))
+        if (
+            not create
+            and database.is_sqlite
+            and not Path(str(database.engine.url.database)).exists()
+        ):
+            raise DatabaseError(f"there is no {database.engine.url.database}: check --database-url")
         try:
             with database.writing() as connection:
                 migrations.upgrade(connection)
@@ -125,7 +133,7 @@ class Database:
     def rebuild(self) -> None:
         """Write SQLite's file anew, without the traces that it keeps of rows that were moved.
 
-        Writers wait, a second or so for every 100 MB, and as much room again is needed meanwhile.
+        Writers wait, some two seconds for every 100 MB; as much room again is needed meanwhile.
         """
         if not self.is_sqlite:
             return

@@ -121,6 +121,8 @@ def _group(connection: sa.Connection, lead_id: str) -> list[str]:
 def _delete(connection: sa.Connection, ids: Sequence[str]) -> dict[str, int]:
     """Delete all rows about leads; return how many of each table."""
     rows = {}
+    held = sa.select(leads.c.lead_id).where(leads.c.lead_id.in_(ids)).order_by(leads.c.lead_id)
+    connection.execute(held.with_for_update()).all()
     for table in OF_LEADS:
         own = table.c.lead_id.in_(ids)
         if table is messages:

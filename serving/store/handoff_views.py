@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from features.moments import iso
 from serving.store import life
+from serving.store.handoff import Handoff
 from serving.store.tables import handoffs, steps
 
 Steps = Sequence[sa.Row[Any]]
@@ -56,7 +57,7 @@ def page(
     rows = found[:limit]
     of = steps_of(connection, [row.handoff_id for row in rows])
     more = rows[-1].seq if len(found) > limit else None
-    return [shown(row, of[row.handoff_id]) for row in rows], more
+    return [shown(Handoff.of(row), of[row.handoff_id]) for row in rows], more
 
 
 def one(connection: sa.Connection, handoff_id: str) -> dict[str, Any] | None:
@@ -66,33 +67,33 @@ def one(connection: sa.Connection, handoff_id: str) -> dict[str, Any] | None:
     if row is None:
         return None
     own = steps_of(connection, [handoff_id])[handoff_id]
-    return shown(row, own) | {"steps": [_step(step) for step in own]}
+    return shown(Handoff.of(row), own) | {"steps": [_step(step) for step in own]}
 
 
-def current(connection: sa.Connection, row: sa.Row[Any]) -> dict[str, Any]:
+def current(connection: sa.Connection, handoff: Handoff) -> dict[str, Any]:
     """Return a hand-off as it is now."""
-    return shown(row, steps_of(connection, [row.handoff_id])[row.handoff_id])
+    return shown(handoff, steps_of(connection, [handoff.handoff_id])[handoff.handoff_id])
 
 
-def shown(row: sa.Row[Any], own: Steps) -> dict[str, Any]:
+def shown(handoff: Handoff, own: Steps) -> dict[str, Any]:
     """Return a hand-off as JSON, as it was after the last of the steps that are given.
 
     Parameters
     ----------
-    row : row of the table `handoffs`
+    handoff : Handoff
         As it is now.
     own : sequence of rows of the table `steps`
         The first of them, in order.
     """
     last = own[-1]
-    ended = row if last.version == row.version else None
+    ended = handoff if last.version == handoff.version else None
     names = ("handoff_id", "lead_id", "episode", "kind", "score", "decision_id")
-    return {name: getattr(row, name) for name in names} | {
+    return {name: getattr(handoff, name) for name in names} | {
         "status": last.status,
-        "reasons": json.loads(row.reasons),
-        "created_at": iso(row.created_us),
-        "proposed_at": _iso(row.proposed_us),
-        "due_at": _iso(row.due_us),
+        "reasons": json.loads(handoff.reasons),
+        "created_at": iso(handoff.created_us),
+        "proposed_at": _iso(handoff.proposed_us),
+        "due_at": _iso(handoff.due_us),
         "version": last.version,
         "why": last.why,
         "reason": last.reason,
@@ -106,8 +107,7 @@ def shown(row: sa.Row[Any], own: Steps) -> dict[str, Any]:
 def steps_of(connection: sa.Connection, handoff_ids: Iterable[str]) -> dict[str, Steps]:
     """Return the steps of each hand-off, in order."""
     found: dict[str, list[sa.Row[Any]]] = {handoff_id: [] for handoff_id in handoff_ids}
-    query = sa.select(steps).where(steps.c.handoff_id.in_([*found])).order_by(steps.c.version)
-    for step in connection.execute(query):
+    for step in connection.execute(_STEPS, {"handoff_ids": [*found]}):
         found[step.handoff_id].append(step)
     return {**found}
 
@@ -123,3 +123,10 @@ def _step(step: sa.Row[Any]) -> dict[str, Any]:
 
 def _iso(moment_us: int | None) -> str | None:
     return None if moment_us is None else iso(moment_us)
+
+
+_STEPS = (
+    sa.select(steps)
+    .where(steps.c.handoff_id.in_(sa.bindparam("handoff_ids", expanding=True)))
+    .order_by(steps.c.version)
+)

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from serving.store import (
-    erased,
     event_intake,
     lead_intake,
     merging,
     outcome_intake,
+    tombstones,
     verification,
 )
 from serving.store.call import Call
@@ -75,8 +75,8 @@ def take(connection: sa.Connection, sent: Sent, call: Call) -> Taken:
     What is received about a lead without a record is kept, and counts once it has one.
     """
     lead_ids = sent.lead_ids
+    gone = tombstones.erased(connection, lead_ids)  # before rows are locked, as an erasure does
     held = hold(connection, lead_ids)
-    gone = erased.among(connection, lead_ids)
     events = event_intake.store(connection, sent.events, gone, call.now_us)
     fresh = [e for e, result in zip(sent.events, events, strict=True) if result.status in NEW]
     verification.mark(connection, fresh, call.now_us)

@@ -92,15 +92,39 @@ def put(
         larger than 20 kB, its largest values are left out and named in ``left_out``.
     now_us : int
     """
-    message_id = f"msg_{secrets.token_hex(16)}"
-    payload = _payload(type, data, now_us)
-    row = {"message_id": message_id, "type": type, "lead_id": lead_id, "payload": payload}
-    connection.execute(messages.insert().values(**row, created_us=now_us))
-    told = wanting(connection, type)
-    if told:
-        own = {"message_id": message_id, **_anew(now_us)}
-        connection.execute(deliveries.insert(), [own | {"endpoint_id": each} for each in told])
+    (message_id,) = put_all(connection, [(type, lead_id, data)], now_us)
     return message_id
+
+
+def put_all(
+    connection: sa.Connection, told: Sequence[tuple[str, str, Mapping[str, Any]]], now_us: int
+) -> list[str]:
+    """Keep messages, each of a type, about a lead, with data; return their ids; see `put`."""
+    rows: list[dict[str, Any]] = [
+        {
+            "message_id": f"msg_{secrets.token_hex(16)}",
+            "type": type,
+            "lead_id": lead_id,
+            "payload": _payload(type, data, now_us),
+            "created_us": now_us,
+        }
+        for type, lead_id, data in told
+    ]
+    if not rows:
+        return []
+    connection.execute(_MESSAGES, rows)
+    want = {type: wanting(connection, type) for type in {type for type, _, _ in told}}
+    due = [
+        {"message_id": row["message_id"], "endpoint_id": endpoint_id, **_anew(now_us)}
+        for row in rows
+        for endpoint_id in want[row["type"]]
+    ]
+    if due:
+        connection.execute(_DELIVERIES, due)
+    return [row["message_id"] for row in rows]
+
+
+_MESSAGES, _DELIVERIES = sa.insert(messages), sa.insert(deliveries)
 
 
 def waiting(connection: sa.Connection, now_us: int) -> list[str]:

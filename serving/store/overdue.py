@@ -8,10 +8,11 @@ from serving.served_model import ModelSlot
 from serving.store import handoffs, jobs, life, tables
 from serving.store.call import CLOCK, Call
 from serving.store.database import Database
+from serving.store.handoff import OF_LEADS, Handoff
 from serving.store.policy import Policy
 from serving.store.received import locked
 from serving.store.reentry import TOO_LATE
-from serving.store.steps import Deed, take
+from serving.store.steps import Deed, Move, take
 
 JOB, LEASE_US = "hand-offs", 60_000_000
 AT_ONCE = 200
@@ -69,7 +70,8 @@ class Overdue:
             found = connection.execute(some.limit(AT_ONCE)).all()
             locked(connection, [row.lead_id for row in found])
             ids = [row.handoff_id for row in found]
-            still = sa.select(tables.handoffs).where(due, rows.handoff_id.in_(ids))
-            for row in connection.execute(still.with_for_update()).all():
-                take(connection, row, deed, call, by_service=True)
+            still = OF_LEADS.where(due, rows.handoff_id.in_(ids))
+            own = connection.execute(still.with_for_update(of=tables.handoffs)).all()
+            moves = [Move(Handoff.of(row), deed, row.head) for row in own]
+            take(connection, moves, call, by_service=True)
         return len(found)

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import sqlalchemy as sa
 
 from features.catalogue import SALES_TYPES
+from serving.store.handoff import Handoff
 from serving.store.policy import DAY_US
 from serving.store.received import members
 from serving.store.tables import changes, events
@@ -93,12 +93,12 @@ def condition(
     return Again(on=on, after=_last(connection, lead_id, on))
 
 
-def met(connection: sa.Connection, lead_id: str, handoff: sa.Row[Any], now_us: int) -> bool:
+def met(connection: sa.Connection, lead_id: str, handoff: Handoff, now_us: int) -> bool:
     """Tell whether a lead may come back after its last hand-off, which has ended."""
     if handoff.again_us is not None and now_us < handoff.again_us:
         return False
     if handoff.again_on == ENGAGEMENT:
-        return engaged(connection, lead_id, after_seq=handoff.again_after)
+        return engaged(connection, lead_id, after_seq=handoff.again_after or 0)
     if handoff.again_on == REPAIR:
         later = changes.c.change_id > handoff.again_after
         return _exists(connection, _own(connection, lead_id, changes) & later)

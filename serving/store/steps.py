@@ -1,14 +1,19 @@
-"""Something happens to a hand-off: the step, what it changes, and the message about it."""
+"""Something happens to hand-offs: the steps, what they change, and the messages about them."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import sqlalchemy as sa
 
 from serving.store import handoff_views, life, outbox, reentry
 from serving.store.call import Call
+from serving.store.handoff import Handoff
 from serving.store.reentry import Again
 from serving.store.tables import handoffs, steps
+
+NEW, UPDATED = "lead.handoff", "lead.handoff.updated"
+"""Messages."""
 
 
 @dataclass(frozen=True)
@@ -35,80 +40,127 @@ class Deed:
     reason: str | None = None
 
 
+@dataclass(frozen=True)
+class Move:
+    """Something that is to happen to a hand-off.
+
+    Attributes
+    ----------
+    handoff : Handoff
+        As it is; locked.
+    deed : Deed
+    head : str or None
+        The lead that its lead is now, where that matters: for the end.
+    changes : mapping
+        Other fields of the hand-off that it changes.
+    """
+
+    handoff: Handoff
+    deed: Deed
+    head: str | None = None
+    changes: Mapping[str, Any] = field(default_factory=dict)
+
+
 def take(
-    connection: sa.Connection,
-    handoff: sa.Row[Any],
-    deed: Deed,
-    call: Call,
-    *,
-    head: str | None = None,
-    by_service: bool = False,
-    **values: Any,
-) -> sa.Row[Any]:
-    """Carry out an action and return the hand-off as it is then.
+    connection: sa.Connection, moves: Sequence[Move], call: Call, *, by_service: bool = False
+) -> list[Handoff]:
+    """Carry out actions on different hand-offs, and return each as it is then.
 
     Parameters
     ----------
     connection : sa.Connection
-    handoff : row of the table `handoffs`
-        Locked.
-    deed : Deed
+    moves : sequence of Move
     call : Call
-    head : str, optional
-        The lead that its lead is now, if it was merged.
     by_service : bool
-        Nobody asked for it.
-    **values
-        Other columns of `handoffs` that it changes.
+        Nobody asked for them.
 
     Raises
     ------
     NotAllowed
-        It is not allowed in the state of the hand-off; nothing was written.
+        One is not allowed in the state of its hand-off; nothing was written.
     """
-    status = life.after(handoff.status, deed.action)
-    version = handoff.version + 1
-    again = Again()
+    if not moves:
+        return []
+    taken = [_moved(connection, move) for move in moves]
+    key_id = None if by_service else call.client.key_id
+    told = [
+        {
+            "handoff_id": handoff.handoff_id,
+            "version": handoff.version,
+            "lead_id": handoff.lead_id,
+            "status": handoff.status,
+            "received_us": call.now_us,
+            "key_id": key_id,
+            **vars(move.deed),
+        }
+        for move, handoff in zip(moves, taken, strict=True)
+    ]
+    connection.execute(_STEPS, told)
+    connection.execute(_HANDOFFS, [_changed(handoff) for handoff in taken])
+    _tell(connection, moves, taken, call)
+    return taken
+
+
+def _moved(connection: sa.Connection, move: Move) -> Handoff:
+    handoff, deed = move.handoff, move.deed
+    status, again = life.after(handoff.status, deed.action), Again()
     if status in life.ENDED:
-        lead_id = head or handoff.lead_id
         again = reentry.condition(
             connection,
-            lead_id,
+            move.head or handoff.lead_id,
             status,
             why=deed.why,
             at_us=deed.at_us,
             until_us=deed.until_us,
         )
-    connection.execute(
-        steps.insert().values(
-            handoff_id=handoff.handoff_id,
-            version=version,
-            lead_id=handoff.lead_id,
-            status=status,
-            received_us=call.now_us,
-            key_id=None if by_service else call.client.key_id,
-            **vars(deed),
-        )
-    )
-    own = sa.update(handoffs).where(handoffs.c.handoff_id == handoff.handoff_id)
-    changed = own.values(
+    return replace(
+        handoff,
         status=status,
-        version=version,
+        version=handoff.version + 1,
         why=deed.why,
         again_us=again.us,
         again_on=again.on,
         again_after=again.after,
-        **values,
+        **move.changes,
     )
-    taken = connection.execute(changed.returning(*handoffs.c)).one()
-    _tell(connection, taken, call, new=handoff.proposed_us is None)
-    return taken
 
 
-def _tell(connection: sa.Connection, handoff: sa.Row[Any], call: Call, *, new: bool) -> None:
-    """Tell others of a hand-off; of one that still waits, or ended so, nobody has heard."""
-    if handoff.proposed_us is None:
-        return
-    message = "lead.handoff" if new else "lead.handoff.updated"
-    told = handoff_views.current(connection, handoff)
-    outbox.put(connection, message, handoff.lead_id, told, call.now_us)
+def _tell(
+    connection: sa.Connection, moves: Sequence[Move], taken: Sequence[Handoff], call: Call
+) -> None:
+    """Tell others of hand-offs; of one that still waits, or ended so, nobody has heard."""
+    of = handoff_views.steps_of(connection, [handoff.handoff_id for handoff in taken])
+    told = []
+    for move, handoff in zip(moves, taken, strict=True):
+        if handoff.proposed_us is not None:
+            message = NEW if move.handoff.proposed_us is None else UPDATED
+            shown = handoff_views.shown(handoff, of[handoff.handoff_id])
+            told.append((message, handoff.lead_id, shown))
+    outbox.put_all(connection, told, call.now_us)
+
+
+CHANGED = (
+    "kind",
+    "status",
+    "proposed_us",
+    "due_us",
+    "version",
+    "why",
+    "again_us",
+    "again_on",
+    "again_after",
+)
+"""What a step may change of a hand-off."""
+
+
+def _changed(handoff: Handoff) -> dict[str, Any]:
+    own = {f"new_{name}": getattr(handoff, name) for name in CHANGED}
+    return own | {"own_id": handoff.handoff_id}
+
+
+_STEPS = sa.insert(steps)
+_HANDOFFS = (
+    sa.update(handoffs)
+    .where(handoffs.c.handoff_id == sa.bindparam("own_id"))
+    .values({name: sa.bindparam(f"new_{name}") for name in CHANGED})
+)

@@ -1,18 +1,18 @@
 """What people do with hand-offs: done once, however often sent; outcomes are written with it."""
 
 from dataclasses import replace
-from typing import Any
 
 import sqlalchemy as sa
 
-from serving.store import closed, handoff_views
+from serving.store import handoff_views, outcome_intake
 from serving.store.call import Call
-from serving.store.dialect import insert
 from serving.store.freshness import refresh
+from serving.store.handoff import Handoff
+from serving.store.items import Outcome
 from serving.store.received import locked
 from serving.store.reentry import RECYCLE_DAYS, REJECTIONS, begins
-from serving.store.steps import Deed, take
-from serving.store.tables import handoffs, outcomes
+from serving.store.steps import Deed, Move, take
+from serving.store.tables import handoffs
 
 OUTCOMES = {"won": "won", "lost": "lost", "disqualified": "lost"}
 """What is learned from the states in which a hand-off ends; from the others nothing is."""
@@ -99,26 +99,27 @@ def move(
     row = connection.execute(own.with_for_update()).one_or_none()
     if row is None or not heads:
         raise Unknown
-    if row.version != version:
-        return _again(connection, row, version, deed, call), lead_id
+    handoff = Handoff.of(row)
+    if handoff.version != version:
+        return _again(connection, handoff, version, deed, call), lead_id
     deed = _clamped(deed, call.now_us, call)
-    taken = take(connection, row, deed, call, head=heads[0])
+    (taken,) = take(connection, [Move(handoff, deed, heads[0])], call)
     if taken.status in OUTCOMES:
         _close(connection, heads[0], OUTCOMES[taken.status], deed.at_us, call)
     return handoff_views.current(connection, taken), lead_id
 
 
 def _again(
-    connection: sa.Connection, row: sa.Row[Any], version: int, deed: Deed, call: Call
+    connection: sa.Connection, handoff: Handoff, version: int, deed: Deed, call: Call
 ) -> dict[str, object]:
     """Return the hand-off as it was after the same deed was done to the same version."""
-    before = handoff_views.steps_of(connection, [row.handoff_id])[row.handoff_id]
-    after = [step for step in before if step.version <= version + 1]
+    every = handoff_views.steps_of(connection, [handoff.handoff_id])[handoff.handoff_id]
+    after = [step for step in every if step.version <= version + 1]
     done = after[-1]
     was = Deed(done.action, done.at_us, done.until_us, done.why, done.reason)
     if done.version != version + 1 or was != _clamped(deed, done.received_us, call):
-        raise Stale(row.version)
-    return handoff_views.shown(row, after)
+        raise Stale(handoff.version)
+    return handoff_views.shown(handoff, after)
 
 
 def _clamped(deed: Deed, received_us: int, call: Call) -> Deed:
@@ -130,13 +131,8 @@ def _close(
     connection: sa.Connection, lead_id: str, outcome: str, closed_us: int, call: Call
 ) -> None:
     """Write an outcome, where it was not sent already."""
-    key = {"lead_id": lead_id, "closed_us": closed_us}
-    row = {**key, "outcome": outcome, "received_us": call.now_us}
-    new = insert(connection, outcomes).values(row).on_conflict_do_nothing()
-    if connection.execute(new.returning(outcomes.c.lead_id)).one_or_none() is not None:
-        closed.tell(connection, row, call.now_us)
-    else:
-        there = sa.select(outcomes.c.outcome).filter_by(**key)
-        if connection.execute(there).scalar_one() != outcome:
-            raise Contradiction
+    sent = Outcome(lead_id, closed_us, outcome)
+    (result,) = outcome_intake.store(connection, [sent], frozenset(), call)
+    if result.status == "rejected":
+        raise Contradiction
     refresh(connection, [lead_id], call, "outcome")

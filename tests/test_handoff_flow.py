@@ -1,0 +1,148 @@
+"""Hand-offs as a CRM meets them: only through the routes."""
+
+import pytest
+import sqlalchemy as sa
+
+from features.history import DAY_US
+from features.moments import iso
+from serving.store import tables
+from tests.scorers import EPOCH_US
+from tests.states import crm
+
+MINUTE_US = 60_000_000
+
+
+@pytest.fixture
+def service(database_url):
+    with crm(database_url) as opened:
+        lead(opened, "L-1")
+        yield opened
+
+
+def lead(service, lead_id, **more):
+    body = {"lead_id": lead_id, "created_at": iso(EPOCH_US), "attributes": {}, **more}
+    answer = service.post("/v1/leads", {"leads": [body]})
+    assert answer.json()["results"][0]["status"] in {"stored", "updated"}, answer.text
+
+
+def event(service, event_id, event_type="inquiry", lead_id="L-1"):
+    body = {"event_id": event_id, "lead_id": lead_id, "event_type": event_type}
+    body["occurred_at"] = iso(service.now_us)
+    answer = service.post("/v1/events", {"events": [body]})
+    assert answer.status_code == 200, answer.text
+    return answer.json()["results"][0]["status"]
+
+
+def outcome(service, said, lead_id="L-1"):
+    body = {"lead_id": lead_id, "closed_at": iso(service.now_us), "outcome": said, "amount": 9.5}
+    answer = service.post("/v1/outcomes", {"outcomes": [body]})
+    assert answer.json()["results"][0]["status"] == "stored", answer.text
+
+
+def items(service, **query):
+    return service.get("/v1/handoffs", params=query).json()["items"]
+
+
+def act(service, item, action, **body):
+    path = f"/v1/handoffs/{item['handoff_id']}/{action}"
+    headers = {"if-match": str(item["version"])}
+    answer = service.post(path, {"at": iso(service.now_us), **body}, headers=headers)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def told(service):
+    return [row[0] for row in service.rows(sa.select(tables.messages.c.type))]
+
+
+def test_an_inquiry_is_worked_at_once_and_once(service):
+    assert event(service, "E-1") == "stored"
+    assert event(service, "E-1") == "duplicate"
+    (item,) = items(service)
+    assert (item["kind"], item["status"], item["lead_id"]) == ("inbound", "proposed", "L-1")
+    current = service.get("/v1/leads/L-1").json()
+    assert current["handoff"]["handoff_id"] == item["handoff_id"]
+    assert current["decision_id"] == item["decision_id"]
+    assert item["score"] == current["current"]["score"]
+    assert told(service) == ["lead.handoff"]
+
+
+def inquiry(service, event_id):
+    body = {"event_id": event_id, "lead_id": "L-1", "event_type": "inquiry"}
+    return {"events": [body | {"occurred_at": iso(service.now_us)}]}
+
+
+def test_the_same_inquiry_from_many_sides_is_one_hand_off(service):
+    answers = service.send_at_once(8, "POST", "/v1/events", json=inquiry(service, "E-1"))
+    found = sorted(answer.json()["results"][0]["status"] for answer in answers)
+    assert found == ["duplicate"] * 7 + ["stored"]
+    assert len(items(service)) == 1
+    assert told(service) == ["lead.handoff"]
+
+
+def test_different_events_of_a_lead_at_once_are_one_hand_off(service):
+    def body(number):
+        return inquiry(service, f"E-{number}")
+
+    answers = service.send_at_once(8, "POST", "/v1/events", json=body)
+    assert {answer.json()["results"][0]["status"] for answer in answers} == {"stored"}
+    assert [item["version"] for item in items(service)] == [1]
+
+
+def test_an_old_inquiry_does_not_reopen_what_was_rejected(service):
+    event(service, "E-1")
+    rejected = act(service, items(service)[0], "reject", reason="procedural: not ours")
+    assert rejected["again_on"] == "engagement"
+    service.now_us += MINUTE_US
+    lead(service, "L-1", attributes={"industry": "finance"})
+    assert [item["status"] for item in items(service)] == ["rejected"]
+    event(service, "E-2")
+    assert [item["status"] for item in items(service)] == ["proposed", "rejected"]
+
+
+def test_an_outcome_that_is_sent_ends_what_sales_works(service):
+    event(service, "E-1")
+    act(service, act(service, items(service)[0], "accept"), "contact")
+    service.now_us += DAY_US
+    outcome(service, "won")
+    (item,) = items(service)
+    assert (item["status"], item["again_on"], item["version"]) == ("won", "never", 4)
+    assert service.get("/v1/leads/L-1").json()["state"] == "won"
+    updated = ["lead.handoff.updated"] * 2
+    assert told(service) == ["lead.handoff", *updated, "lead.outcome", "lead.handoff.updated"]
+    event(service, "E-2")
+    assert len(items(service)) == 1
+
+
+def test_a_lead_that_becomes_a_customer_is_withdrawn(service):
+    event(service, "E-1")
+    service.now_us += MINUTE_US
+    lead(service, "L-1", suppress=["customer"])
+    (item,) = items(service)
+    assert (item["status"], item["why"], item["reason"]) == ("expired", "suppressed", "customer")
+    event(service, "E-2")
+    assert len(items(service)) == 1
+
+
+def test_of_two_leads_that_are_one_sales_keeps_one_hand_off(service):
+    lead(service, "L-2")
+    event(service, "E-1")
+    event(service, "E-2", lead_id="L-2")
+    assert [item["status"] for item in items(service)] == ["proposed", "proposed"]
+    service.now_us += MINUTE_US
+    assert service.post("/v1/leads/L-1/merge", {"into": "L-2"}).status_code == 200
+    assert {item["lead_id"]: (item["status"], item["why"]) for item in items(service)} == {
+        "L-1": ("expired", "merged"),
+        "L-2": ("proposed", None),
+    }
+
+
+def test_an_erased_lead_leaves_no_hand_off(service):
+    event(service, "E-1")
+    (item,) = items(service)
+    assert service.send("DELETE", "/v1/leads/L-1").status_code == 200
+    assert items(service) == []
+    path = f"/v1/handoffs/{item['handoff_id']}/accept"
+    answer = service.post(path, {"at": iso(service.now_us)}, headers={"if-match": "1"})
+    assert answer.status_code == 404
+    assert service.rows(sa.select(tables.steps)) == []
