@@ -378,7 +378,9 @@ def test_an_outcome_is_stored_once_and_another_one_is_a_conflict(service):
         assert (result["status"], result["code"]) == ("rejected", "conflict")
     assert count(service, outcomes) == 2
     assert shown(service)["state"] == "won"
-    told = service.rows(sa.select(tables.messages.c.lead_id, tables.messages.c.payload))
+    message = tables.messages.c
+    query = sa.select(message.lead_id, message.payload).where(message.type == "lead.outcome")
+    told = service.rows(query)
     assert [(row.lead_id, json.loads(row.payload)["data"]["amount"]) for row in told] == [
         ("L-1", 5.5),
         ("L-1", 5.5),

@@ -11,6 +11,7 @@ from serving.store.keys import Client
 from serving.store.tables import audit, facts
 
 SALT = "salt"
+_SALT = sa.select(facts.c.value).where(facts.c.name == SALT)
 
 
 def note(
@@ -52,8 +53,7 @@ def notes(connection: sa.Connection, before: int | None, limit: int) -> Sequence
 
 def salt_of(connection: sa.Connection) -> bytes:
     """Return the salt of this database's hashes."""
-    known = sa.select(facts.c.value).where(facts.c.name == SALT)
-    return bytes.fromhex(connection.execute(known).scalar_one())
+    return bytes.fromhex(connection.execute(_SALT).scalar_one())
 
 
 def hashed(lead_id: str, salt: bytes) -> str:

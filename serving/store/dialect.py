@@ -8,5 +8,10 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 def insert(connection: sa.Connection, table: sa.Table) -> Any:
     """Return an INSERT that can say what is done ON CONFLICT."""
-    made = postgresql if connection.dialect.name == "postgresql" else sqlite
+    return insert_of(connection.dialect.name, table)
+
+
+def insert_of(dialect: str, table: sa.Table) -> Any:
+    """Return the same by the name of the database's dialect."""
+    made = postgresql if dialect == "postgresql" else sqlite
     return made.insert(table)

@@ -15,6 +15,15 @@ LOCKS = 0x6C64
 BUCKETS = 256
 """Leads share so many locks: a request with a thousand leads must not use up the server's."""
 
+_NAMES = ("lead_id", "created_us", "received_us", "suppress", "account_id")
+_RECORDS = sa.select(*(leads.c[name] for name in (*_NAMES, "merged_into", "merged_us"))).where(
+    leads.c.lead_id.in_(sa.bindparam("lead_ids", expanding=True))
+)
+_LOCK = sa.text(
+    "SELECT pg_advisory_xact_lock(:space, bucket)"
+    " FROM unnest(CAST(:buckets AS integer[])) AS bucket"
+)
+
 
 @dataclass(frozen=True)
 class Record:
@@ -89,9 +98,7 @@ def reasons_in(suppress: str) -> tuple[str, ...]:
 
 
 def _records(connection: sa.Connection, lead_ids: Sequence[str]) -> dict[str, Record]:
-    names = ("lead_id", "created_us", "received_us", "suppress", "account_id")
-    columns = [leads.c[name] for name in (*names, "merged_into", "merged_us")]
-    rows = connection.execute(sa.select(*columns).where(leads.c.lead_id.in_(lead_ids)))
+    rows = connection.execute(_RECORDS, {"lead_ids": lead_ids})
     return {
         row.lead_id: Record(
             row.lead_id,
@@ -109,10 +116,4 @@ def _records(connection: sa.Connection, lead_ids: Sequence[str]) -> dict[str, Re
 def _lock(connection: sa.Connection, lead_ids: Iterable[str]) -> None:
     """Take the locks of leads, in one order: two that wait for each other cannot be."""
     buckets = sorted({crc32(lead_id.encode()) % BUCKETS for lead_id in lead_ids})
-    connection.execute(
-        sa.text(
-            "SELECT pg_advisory_xact_lock(:space, bucket)"
-            " FROM unnest(CAST(:buckets AS integer[])) AS bucket"
-        ),
-        {"space": LOCKS, "buckets": buckets},
-    )
+    connection.execute(_LOCK, {"space": LOCKS, "buckets": buckets})

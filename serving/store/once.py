@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Generic, TypeVar
 
 import sqlalchemy as sa
 
-from serving.store.dialect import insert
+from serving.store.dialect import insert_of
 from serving.store.items import DUPLICATE, STORED, Result
 
 Item = TypeVar("Item")
@@ -87,14 +88,21 @@ def _added(
     """Insert rows; return the keys of those that are new, and what the table holds of all keys."""
     if not rows:
         return frozenset(), {}
-    columns = [kind.table.c[name] for name in kind.key]
-    made = insert(connection, kind.table).on_conflict_do_nothing(index_elements=kind.key)
     ordered = [dict(rows[key]) for key in sorted(rows)]  # one order: nobody waits in a circle
-    new = frozenset(tuple(row) for row in connection.execute(made.returning(*columns), ordered))
+    made = _insert(connection.dialect.name, kind.table, kind.key)
+    new = frozenset(tuple(row) for row in connection.execute(made, ordered))
     kept = {key: rows[key] for key in new}
     there = [key for key in rows if key not in new]
     if there:
-        query = sa.select(kind.table).where(sa.tuple_(*columns).in_(there))
+        columns = sa.tuple_(*(kind.table.c[name] for name in kind.key))
+        query = sa.select(kind.table).where(columns.in_(there))
         for row in connection.execute(query).mappings():
             kept[tuple(row[name] for name in kind.key)] = dict(row)
     return new, kept
+
+
+@cache
+def _insert(dialect: str, table: sa.Table, key: tuple[str, ...]) -> Any:
+    """Return the statement, which takes as long to build as to carry out."""
+    made = insert_of(dialect, table).on_conflict_do_nothing(index_elements=key)
+    return made.returning(*(table.c[name] for name in key))

@@ -24,6 +24,9 @@ LOCK = 0x65726173
 """Of PostgreSQL's advisory locks: held by whoever erases, shared by those who take in."""
 
 
+_ANY = sa.select(sa.exists(sa.select(tombstones.c.lead_hash)))
+
+
 @dataclass(frozen=True)
 class Tombstone:
     """What stays of a lead.
@@ -48,6 +51,8 @@ def erased(connection: sa.Connection, lead_ids: Iterable[str]) -> set[str]:
     """
     if connection.dialect.name == "postgresql":
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock_shared(LOCK)))
+    if not connection.execute(_ANY).scalar_one():
+        return set()
     salt = salt_of(connection)
     hashes = {hashed(lead_id, salt): lead_id for lead_id in {*lead_ids}}
     return {hashes[each] for each in known(connection, [*hashes])}

@@ -28,6 +28,21 @@ AT_ONCE_US = 10 * SECOND_US
 REACH_US = 2 * BURST_US
 """How far from an event others can be that it is judged by."""
 
+_NEW, _OTHER = events.alias("new"), events.alias("other")
+_NAMES = ("seq", "lead_id", "event_type", "occurred_us", "said_us", "verified")
+_NEAR = (
+    sa.select(*(_OTHER.c[name] for name in _NAMES))
+    .distinct()
+    .where(
+        _NEW.c.lead_id.in_(sa.bindparam("lead_ids", expanding=True)),
+        _NEW.c.received_us == sa.bindparam("received_us"),
+        _NEW.c.event_type.in_(MAIL),
+        _OTHER.c.lead_id == _NEW.c.lead_id,
+        _OTHER.c.occurred_us.between(_NEW.c.occurred_us - REACH_US, _NEW.c.occurred_us + REACH_US),
+        _OTHER.c.event_type.in_(MAIL),
+    )
+)
+
 
 def machine_made(kinds: Sequence[str], occurred_us: Sequence[int]) -> list[bool]:
     """Tell which of a lead's mail events a machine made.
@@ -59,16 +74,16 @@ def machine_made(kinds: Sequence[str], occurred_us: Sequence[int]) -> list[bool]
     return [i in marked for i in range(len(kinds))]
 
 
-def mark(connection: sa.Connection, stored: Iterable[Event], now_us: int) -> None:
+def mark(connection: sa.Connection, stored: Iterable[Event], received_us: int) -> None:
     """Mark what a machine made, of events that were just stored and of earlier ones near them.
 
     How far they lie apart is told by the clock of whoever sent them.
     """
-    mail = [event for event in stored if event.event_type in MAIL]
-    if not mail:
+    lead_ids = sorted({event.lead_id for event in stored if event.event_type in MAIL})
+    if not lead_ids:
         return
     marks: list[dict[str, int]] = []
-    for rows in _near(connection, mail, now_us).values():
+    for rows in _near(connection, lead_ids, received_us).values():
         made = machine_made([row.event_type for row in rows], [_us(row) for row in rows])
         newest = max(row.seq for row in rows)
         marks += [
@@ -102,18 +117,11 @@ def _us(row: sa.Row[Any]) -> int:
 
 
 def _near(
-    connection: sa.Connection, mail: Sequence[Event], now_us: int
+    connection: sa.Connection, lead_ids: Sequence[str], received_us: int
 ) -> dict[str, list[sa.Row[Any]]]:
-    """Return the mail events of leads that those of them can be judged by, in order of time."""
-    times_us = [min(event.occurred_us, now_us) for event in mail]
-    lead_ids = sorted({event.lead_id for event in mail})
-    names = ("seq", "lead_id", "event_type", "occurred_us", "said_us", "verified")
-    query = (
-        sa.select(*(events.c[name] for name in names))
-        .where(events.c.lead_id.in_(lead_ids), events.c.event_type.in_(MAIL))
-        .where(events.c.occurred_us.between(min(times_us) - REACH_US, max(times_us) + REACH_US))
-    )
+    """Return by lead, in order of time, the mail events by which those just received are judged."""
     found: dict[str, list[sa.Row[Any]]] = defaultdict(list)
-    for row in sorted(connection.execute(query), key=_us):
+    rows = connection.execute(_NEAR, {"lead_ids": lead_ids, "received_us": received_us})
+    for row in sorted(rows, key=_us):
         found[row.lead_id].append(row)
     return found
