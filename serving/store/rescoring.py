@@ -53,7 +53,8 @@ class Rescoring:
             total, last = total + len(scored), scored[-1]
         with self.database.writing() as connection:
             jobs.done(connection, JOB, now_us)
-        self._done = due
+        if not total:  # else once more: a write that began with the old model may end after this
+            self._done = due
         return total
 
     def _taken(self, now_us: int) -> bool:
