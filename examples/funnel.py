@@ -44,6 +44,7 @@ NAME, REGISTRY = "funnel", "sqlite:///{}/mlflow.db"
 MONTHS, LIVE_DAYS, SECOND_MODEL_DAYS = 18, 120, 60
 AT_ONCE = 200
 REJECTED_SHARE, REJECT_REASON = 0.08, "outside the agreed criteria"
+UNTAKEN = {"proposed", "waiting", "rejected", "expired", "overridden"}
 HOST = "127.0.0.1"
 
 Row = dict[str, Any]
@@ -286,13 +287,7 @@ class SalesTeam:
     working: dict[str, Row] = field(default_factory=dict)
 
     def work(self, world: World, since: datetime, until: datetime) -> None:
-        """Do a day's work."""
-        for handoff in [*self.crm.pages("/v1/handoffs?status=proposed")]:
-            if self.rng.random() < REJECTED_SHARE:
-                self._do(handoff, "reject", until, reason=REJECT_REASON, kind="definitional")
-                continue
-            accepted = self._do(handoff, "accept", until)
-            self.working[handoff["lead_id"]] = self._do(accepted, "contact", until)
+        """Do a day's work: what was closed, then what is new."""
         for closed in world.outcomes:
             if not since < closed["closed_at"] <= until:
                 continue
@@ -301,6 +296,12 @@ class SalesTeam:
                 self.crm.post("/v1/outcomes", "outcomes", [outcome(closed)])
             else:
                 self._do(worked, closed["outcome"], closed["closed_at"])
+        for handoff in [*self.crm.pages("/v1/handoffs?status=proposed")]:
+            if self.rng.random() < REJECTED_SHARE:
+                self._do(handoff, "reject", until, reason=REJECT_REASON, kind="definitional")
+                continue
+            accepted = self._do(handoff, "accept", until)
+            self.working[handoff["lead_id"]] = self._do(accepted, "contact", until)
 
     def _do(self, handoff: Row, action: str, at: datetime, **more: str) -> Row:
         path = f"/v1/handoffs/{handoff['handoff_id']}/{action}"
@@ -339,17 +340,17 @@ def conclude(crm: Crm, world: World, clock: Clock) -> int:
 
 
 def expected(world: World, handoffs: Sequence[Row], outcome: str, clock: Clock) -> int:
-    """Count the hand-offs that the simulator's outcomes end so after sales took them up."""
-    accepted = {}
-    for each in handoffs:
-        if each["status"] not in {"proposed", "waiting", "rejected", "expired"}:
-            accepted[each["lead_id"]] = moment(each["proposed_at"])
-    first: dict[str, str] = {}
+    """Count the hand-offs whose lead, once sales had taken it up, was closed so next."""
+    closes: dict[str, list[Row]] = {}
     for closed in world.outcomes:
-        lead_id = closed["lead_id"]
-        if lead_id in accepted and accepted[lead_id] <= closed["closed_at"] <= clock.now:
-            first.setdefault(lead_id, closed["outcome"])
-    return sum(each == outcome for each in first.values())
+        closes.setdefault(closed["lead_id"], []).append(closed)
+    taken = [each for each in handoffs if each["status"] not in UNTAKEN]
+    ends = []
+    for each in taken:
+        since = moment(each["proposed_at"])
+        later = [row for row in closes.get(each["lead_id"], ()) if row["closed_at"] > since]
+        ends += [row["outcome"] for row in later[:1] if row["closed_at"] <= clock.now]
+    return sum(each == outcome for each in ends)
 
 
 def rows(crm: Crm, table: str) -> list[Row]:

@@ -194,7 +194,7 @@ def replay(
 
 @app.command()
 def settings(file: SettingsFile = None, as_json: AsJson = False) -> None:
-    """Show every setting, its origin and its meaning; secrets are hidden."""
+    """Show every setting and where it comes from; secrets are hidden."""
     from serving.settings import stated
     from serving.settings_listed import lines
 

@@ -83,9 +83,11 @@ class Follower:
         self._now_us = now_us
         self._patience = patience_seconds
         self._asking: threading.Thread | None = None
-        self._spare: Path | None = None
+        self._kept: Fetched | None = None
         self._refused: tuple[str, str, int] | None = None
         self._supply = slot.supply = Supply()
+        if source.cache is not None:
+            self._kept = last_good.recall(source.cache, source.model, source.uri)
 
     def chore(self) -> Chore:
         """Return what is done by the clock."""
@@ -103,51 +105,46 @@ class Follower:
         ArtifactError
             The model cannot be used, and nothing served before.
         """
-        source = self._source
         try:
-            name, version, digest = self._named()
-            self._swap(name, version, digest)
-        except RegistryError as error:
-            self._missed(error)
-            failed: Exception = error
-        except ArtifactError as error:
-            failed = error
-        else:
-            return
-        kept = source.cache and last_good.recall(source.cache, source.model, source.uri)
-        if not kept:
-            raise failed
-        self._start_with(kept)
+            self._look()
+        except (RegistryError, ArtifactError) as error:
+            if self._kept is None:
+                raise
+            self._failed(error)
+            self._start_with(self._kept)
 
     def poll(self) -> None:
         """Ask the registry once, and swap the model where it names another."""
         try:
-            name, version, digest = self._named()
-            if not (self._is_served(version, digest) or self._was_refused(version, digest)):
-                self._swap(name, version, digest)
-        except RegistryError as error:
-            self._missed(error)
-            return
-        except ArtifactError:
-            pass  # told by then, and the old one serves on
-        self._reached()
+            self._look()
+        except (RegistryError, ArtifactError) as error:
+            self._failed(error)
+        else:
+            self._reached()
 
-    def _swap(self, name: str, version: str, digest: str) -> None:
+    def _look(self) -> None:
+        name, version, digest = self._named()
+        if self._is_served(version, digest) or self._was_refused(version, digest):
+            return
         opened = partial(self._open, name, version)
         try:
-            self._serve(*self._patiently(opened, FETCHED_WITHIN_SECONDS))
-            self._refused = self._supply.refused = None
+            found = self._patiently(opened, FETCHED_WITHIN_SECONDS)
+            self._serve(*found)
         except RegistryError:
             raise
         except Exception as error:
-            self._refuse(version, digest)
-            logger.exception(
-                "a version of the model is refused",
-                extra={"model": name, "version": version, "digest": digest},
-            )
+            self._refused = version, digest, self._now_us()
             if isinstance(error, ArtifactError):
                 raise
-            raise ArtifactError(f"{name} version {version} cannot be used: {error}") from error
+            raise ArtifactError(f"{name} version {version} cannot be used: {error!r}") from error
+        self._refused = self._supply.refused = None
+
+    def _failed(self, error: RegistryError | ArtifactError) -> None:
+        if isinstance(error, RegistryError):
+            self._missed(error)
+            return
+        self._reached()
+        self._refuse(error)
 
     def _named(self) -> tuple[str, str, str]:
         ask = partial(registry.meant, self._source.model, uri=self._source.uri)
@@ -169,7 +166,8 @@ class Follower:
         source = self._source
         with _folder(source.cache) as cache:
             text = f"models:/{name}/{version}"
-            fetched = registry.fetch(text, cache, uri=source.uri, spare=self._spare)
+            spare = self._kept.folder if self._kept else None
+            fetched = registry.fetch(text, cache, uri=source.uri, spare=spare)
             return registry.opened(fetched, source.expect_digest), fetched
 
     def _start_with(self, kept: Fetched) -> None:
@@ -189,7 +187,7 @@ class Follower:
         model, source, before = ServedModel.of(scorer), self._source, self._slot.model
         self._slot.model = model
         if source.cache is not None:
-            self._spare = fetched.folder
+            self._kept = fetched
             try:
                 last_good.note(source.cache, source.model, source.uri, fetched)
             except OSError:
@@ -215,12 +213,14 @@ class Follower:
             return False
         return 0 <= self._now_us() - self._refused[2] < REFUSED_AGAIN_US
 
-    def _refuse(self, version: str, digest: str) -> None:
-        self._refused = version, digest, self._now_us()
+    def _refuse(self, error: ArtifactError) -> None:
+        version = self._refused[0] if self._refused else ""
         self._supply.refused = version
         self._supply.refusals += 1
         if self._slot.model is None:
             self._slot.why_empty = f"version {version} of the model is refused: the log says why"
+        told = {"model": self._source.model, "version": version, "why": str(error)}
+        logger.error("a version of the model is refused", extra=told)
 
     def _reached(self) -> None:
         if self._supply.missed_since_us is not None:

@@ -82,6 +82,7 @@ def run(load: Load | Source, settings: Settings) -> None:
         refuse_exposed(settings.host)
     slot, follower = ModelSlot(), None
     if isinstance(load, Source):
+        logging.config.dictConfig(logs.config(settings.log_level))
         follower = Follower(load, slot, now_us)
         follower.start()
     else:

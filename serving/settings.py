@@ -89,7 +89,7 @@ class Settings(BaseSettings):
     model_poll_seconds: float = Field(default=30.0, ge=1, le=86_400)
     model_cache: Path = Field(default_factory=lambda: _user_cache() / "leadqual")
     database_url: str | None = None
-    rate_limit_per_second: int = Field(default=200, ge=0, le=1_000_000)
+    rate_limit_per_second: int = Field(default=1_000, ge=0, le=1_000_000)
     tombstones_file: Path | None = None
     policy: Policy = Field(default_factory=Policy)
 

@@ -15,6 +15,7 @@ from serving.chores import Chore, Chores
 from serving.follower import REFUSED_AGAIN_US, Follower, Source
 from serving.served_model import ModelSlot, ServedModel
 from tests.http_service import Service
+from tests.running import running
 from tests.scorers import AS_OF_US, json_leads, small_scorer
 from tests.silent import silent_server
 from training import registry
@@ -173,7 +174,6 @@ def test_a_refused_version_does_not_push_the_good_one_out_of_the_cache(world, ar
         pinned = Follower(
             replace(world.source, expect_digest="0" * 64), follower._slot, lambda: world.now_us
         )
-        pinned._spare = follower._spare
         pinned.poll()
         assert follower._slot.supply.refused == version
     assert served(world.follower(expect_digest=artifacts[0][1].digest)) == "1"
@@ -332,3 +332,31 @@ def test_pauses_of_a_chore_vary_by_its_jitter(monkeypatch):
     monkeypatch.setattr(chores._stopping, "is_set", lambda: len(waited) == 3)
     chores._repeat(chores._chores[0])
     assert waited == [8.0, 10.0, 12.0]
+
+
+def test_the_command_follows_starts_without_the_registry_and_finds_it_again(world):
+    options = f"--model={MODEL}", f"--registry={world.source.uri}"
+    settings = {
+        "LEADQUAL_MODEL_CACHE": str(world.folder / "kept"),
+        "LEADQUAL_MODEL_POLL_SECONDS": "1",
+    }
+
+    def until(service, wanted):
+        for _ in range(600):
+            found = service.until(200, "GET", "/readyz")
+            if wanted(found):
+                return
+            time.sleep(0.1)
+        raise AssertionError(found)
+
+    with running(*options, **settings) as service:
+        until(service, lambda found: found == {"status": "ready", "model": "leads/1"})
+        crown("2", world.source.uri)
+        until(service, lambda found: found["model"] == "leads/2")
+        assert service.terminate() < 20
+    world.take_away()
+    with running(*options, "--workers=2", **settings) as service:
+        until(service, lambda found: found["model"] == "leads/2" and "registry" in found)
+        world.bring_back()
+        until(service, lambda found: "registry" not in found)
+        assert service.terminate() < 20

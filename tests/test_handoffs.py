@@ -44,10 +44,11 @@ def only(rows):
     return row
 
 
-def end(service, **values):
-    """End the newest hand-off as it may be, without the steps to it."""
+def end(service, lead_id=None, **values):
+    """End the newest hand-off (of a lead) as it may be, without the steps to it."""
+    of = {} if lead_id is None else {"lead_id": lead_id}
     with service.database.writing() as connection:
-        newest = sa.select(sa.func.max(tables.handoffs.c.seq)).scalar_subquery()
+        newest = sa.select(sa.func.max(tables.handoffs.c.seq)).filter_by(**of).scalar_subquery()
         own = sa.update(tables.handoffs).where(tables.handoffs.c.seq == newest)
         connection.execute(own.values(**values))
 
@@ -252,15 +253,20 @@ def test_a_merged_lead_has_one_open_hand_off(service):
     assert len(handoffs(service)) == 2
 
 
-def test_what_expired_in_a_merger_is_no_condition(service):
+def test_what_expired_in_a_merger_sets_no_condition(service):
     add_lead(service, "L-2")
     decide(service, "L-1")
+    end(service, status="accepted")
     decide(service, "L-2")
-    merge(service, "L-1", into="L-2")
-    decide(service, "L-2")
-    assert [row.why for row in handoffs(service)] == ["merged", None]
-    end(service, status="won", again_on="never")
-    decide(service, "L-2", inquired=True)
+    merge(service, "L-2", into="L-1")
+    decide(service, "L-1")
+    assert [(row.status, row.why) for row in handoffs(service)] == [
+        ("accepted", None),
+        ("expired", "merged"),
+    ]
+    end(service, "L-1", status="recycled", again_us=service.now_us + 1)
+    add_event(service)
+    decide(service, "L-1")
     assert len(handoffs(service)) == 2
 
 

@@ -47,3 +47,11 @@ def test_the_configuration_is_one_that_logging_takes(capsys):
         root.handlers[:] = before[0]
         root.setLevel(before[1])
     assert json.loads(capsys.readouterr().err)["message"] == "seen"
+
+
+def test_a_record_stays_one_line_whatever_it_holds():
+    hostile = 'a\r\nb\n{"level": "ERROR"}\u2028\u2029\x85\x1b[31m\x00\ud800'
+    written = logs.JsonLines().format(record_of(msg="%s", args=(hostile,), route=hostile))
+    assert len(written.splitlines()) == 1
+    written.encode()
+    assert json.loads(written)["route"] == hostile

@@ -133,7 +133,7 @@ class Database:
     def rebuild(self) -> None:
         """Write SQLite's file anew, without the traces that it keeps of rows that were moved.
 
-        Writers wait, a second or so for every 100 MB, and as much room again is needed meanwhile.
+        Writers wait, some two seconds for every 100 MB; as much room again is needed meanwhile.
         """
         if not self.is_sqlite:
             return
