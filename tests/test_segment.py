@@ -130,6 +130,11 @@ def test_the_clock_of_the_sender_is_set_right_by_when_it_sent(service):
     assert batch(service, track(timestamp=happened), sentAt=again)[0]["status"] == "duplicate"
 
 
+def test_a_clock_that_cannot_be_set_right_is_taken_as_it_is(service):
+    batch(service, track(), sentAt="2199-12-31T00:00:00Z")
+    assert stored(service, "occurred_us") == [(EPOCH_US + 3 * DAY_US,)]
+
+
 def test_a_message_that_was_passed_on_says_when_it_happened_itself(service):
     wrong = iso(AS_OF_US + DAY_US // 2)
     message = track(originalTimestamp=wrong, sentAt=wrong)

@@ -160,7 +160,10 @@ def _moments(message: Message, receipt: Receipt) -> tuple[int, int]:
     if message.originalTimestamp is not None and message.timestamp is not None:
         return message.timestamp, said_us
     sent_us = message.sentAt or receipt.sent_us
-    return (said_us if sent_us is None else receipt.now_us - (sent_us - said_us)), said_us
+    if sent_us is None:
+        return said_us, said_us
+    right_us = receipt.now_us - (sent_us - said_us)
+    return (right_us if right_us >= 0 else said_us), said_us
 
 
 def _digest(message: Message) -> str:
