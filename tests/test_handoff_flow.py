@@ -6,6 +6,7 @@ import sqlalchemy as sa
 from features.history import DAY_US
 from features.moments import iso
 from serving.store import tables
+from serving.store.policy import Policy
 from tests.scorers import EPOCH_US
 from tests.states import crm
 
@@ -146,3 +147,16 @@ def test_an_erased_lead_leaves_no_hand_off(service):
     answer = service.post(path, {"at": iso(service.now_us)}, headers={"if-match": "1"})
     assert answer.status_code == 404
     assert service.rows(sa.select(tables.steps)) == []
+
+
+def test_an_old_inquiry_is_history_and_goes_to_nobody_at_once(database_url):
+    with crm(database_url, policy=Policy(inbound_days=5)) as service:
+        lead(service, "L-1")
+        now_us = service.now_us
+        body = {"event_id": "E-1", "lead_id": "L-1", "event_type": "inquiry"}
+        body["occurred_at"] = iso(now_us - 6 * DAY_US)
+        service.post("/v1/events", {"events": [body]})
+        assert "inbound" not in [item["kind"] for item in items(service)]
+        body |= {"event_id": "E-2", "occurred_at": iso(now_us - 4 * DAY_US)}
+        service.post("/v1/events", {"events": [body]})
+        assert [item["kind"] for item in items(service)] == ["inbound"]

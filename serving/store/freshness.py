@@ -52,7 +52,13 @@ def refresh(connection: sa.Connection, lead_ids: Iterable[str], call: Call, caus
         own = sa.update(leads).where(leads.c.lead_id.in_([row.lead_id for row in rows]))
         connection.execute(own.values(changed_us=call.now_us))
         return
-    known = received(connection, rows, call.model.attributes, Until(call.now_us))
+    known = received(
+        connection,
+        rows,
+        call.model.attributes,
+        Until(call.now_us),
+        call.now_us - call.policy.inbound_us,
+    )
     judged = judge(
         call.model,
         known.leads,

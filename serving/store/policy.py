@@ -23,6 +23,9 @@ class Policy:
         Within which sales takes up a hand-off.
     inbound_sla_hours : float
         Within which sales takes up an inbound inquiry.
+    inbound_days : float
+        How old an inbound inquiry may be when it is received: older ones are history, which goes
+        to nobody at once.
     skew_seconds : float
         How far a sender's clock may be ahead: what was done later is clamped to the moment of
         receipt, and a lead that was created or closed later is refused.
@@ -49,6 +52,7 @@ class Policy:
 
     sla_hours: Hours = 24.0
     inbound_sla_hours: Hours = 1.0
+    inbound_days: Days = 30.0
     skew_seconds: Annotated[float, Interval(ge=0, le=86_400)] = 300.0
     margin: Annotated[float, Interval(ge=0, le=100)] | None = None
     language: Literal["en", "ja"] = "en"
@@ -59,6 +63,11 @@ class Policy:
     keep_audit_days: Days | None = 365.0
     keep_answers_hours: Hours = 48.0
     private_webhooks: bool = False
+
+    @property
+    def inbound_us(self) -> int:
+        """`inbound_days` in microseconds."""
+        return round(self.inbound_days * DAY_US)
 
     @property
     def skew_us(self) -> int:

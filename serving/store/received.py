@@ -51,7 +51,7 @@ class Received:
     last_seq, last_change_id : list of int [n]
         0 where nothing was.
     last_inquiry_seq : list of int [n]
-        Of the newest event of the type `INQUIRY`, 0 where there is none.
+        Of the inbound inquiry that was received last, 0 where there is none.
     """
 
     rows: Sequence[sa.Row[Any]]
@@ -150,6 +150,7 @@ def received(
     rows: Sequence[sa.Row[Any]],
     attributes: Mapping[str, Attribute],
     until: Until,
+    inquiries_since_us: int = 0,
 ) -> Received:
     """Read what was received about leads.
 
@@ -162,6 +163,8 @@ def received(
     until : Until
         Attributes are as they were said to be at its moment; later events are not left out: the
         features do that.
+    inquiries_since_us : int
+        Older inquiries are no news.
     """
     merged_until_us = None if until.seq is None else until.us
     merged_until_us = None if until.seq is None else until.us
@@ -180,8 +183,13 @@ def received(
         [len(own) for own in found],
         [max((event.seq for event in own), default=0) for own in found],
         last_change_id,
-        [max((e.seq for e in own if e.event_type == INQUIRY), default=0) for own in found],
+        [_last_inquiry(own, inquiries_since_us) for own in found],
     )
+
+
+def _last_inquiry(events_of_lead: Sequence[sa.Row[Any]], since_us: int) -> int:
+    inquiries = (e for e in events_of_lead if e.event_type == INQUIRY and e.occurred_us >= since_us)
+    return max((event.seq for event in inquiries), default=0)
 
 
 def _history(of_leads: Sequence[Sequence[sa.Row[Any]]]) -> History:

@@ -64,11 +64,11 @@ class Rescoring:
     def _some(self, model: ServedModel, since_us: int, now_us: int, after: str) -> list[str]:
         """Score the next leads in order of their ids."""
         call = Call(CLOCK, "", now_us, model, self.policy)
-        with self.database.writing() as connection:
+        with self.database.reading() as connection:
             found = connection.execute(_due(model.scorer.digest, since_us, after)).all()
-            for cause in ("model", "clock"):
-                own = [row.lead_id for row in found if row.cause == cause]
-                refresh(connection, own, call, cause)
+        for cause in ("model", "clock"):
+            with self.database.writing() as connection:  # each locks leads before places
+                refresh(connection, [r.lead_id for r in found if r.cause == cause], call, cause)
         return [row.lead_id for row in found]
 
 
