@@ -160,3 +160,16 @@ def test_an_old_inquiry_is_history_and_goes_to_nobody_at_once(database_url):
         body |= {"event_id": "E-2", "occurred_at": iso(now_us - 4 * DAY_US)}
         service.post("/v1/events", {"events": [body]})
         assert [item["kind"] for item in items(service)] == ["inbound"]
+
+
+def test_the_amount_of_a_win_may_come_later(service):
+    event(service, "E-1")
+    (item,) = items(service)
+    won = act(service, act(service, item, "accept"), "won")
+    assert won["status"] == "won"
+    body = {"lead_id": "L-1", "closed_at": iso(service.now_us), "outcome": "won", "amount": 9.5}
+    sent = [service.post("/v1/outcomes", {"outcomes": [body]}) for _ in range(2)]
+    assert [each.json()["results"][0]["status"] for each in sent] == ["updated", "duplicate"]
+    other = service.post("/v1/outcomes", {"outcomes": [body | {"amount": 7}]}).json()["results"][0]
+    assert (other["status"], other["code"]) == ("rejected", "conflict")
+    assert service.rows(sa.select(tables.outcomes.c.amount)) == [(9.5,)]

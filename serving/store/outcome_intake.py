@@ -19,12 +19,15 @@ def store(
 ) -> list[Result]:
     """Store outcomes that are not there yet, and tell others; see `once.store`.
 
-    They are kept also of leads without a record.
+    They are kept also of leads without a record. One that is there without an amount, as sales said
+    of a hand-off, is completed by one that has it.
     """
     refused = [_refusal(outcome, gone, call) for outcome in sent]
     results = once.store(connection, KIND, sent, refused, call.now_us)
-    for outcome, result in zip(sent, results, strict=True):
-        if result is items.STORED:
+    for at, (outcome, result) in enumerate(zip(sent, results, strict=True)):
+        if result is KIND.conflict and _completed(connection, outcome):
+            results[at] = items.UPDATED
+        elif result is items.STORED:
             tell(connection, outcome, call.now_us)
     return results
 
@@ -40,6 +43,16 @@ def tell(connection: sa.Connection, outcome: Outcome, now_us: int) -> None:
         "recorded_at": None if recorded_us is None else iso(recorded_us),
     }
     outbox.put(connection, MESSAGE, outcome.lead_id, told, now_us)
+
+
+def _completed(connection: sa.Connection, outcome: Outcome) -> bool:
+    """Add the amount to the same outcome, if it is there without one; tell whether it was."""
+    if outcome.amount is None:
+        return False
+    names = ("lead_id", "closed_us", "outcome")
+    same = (outcomes.c[name] == getattr(outcome, name) for name in names)
+    own = sa.update(outcomes).where(*same, outcomes.c.amount.is_(None))
+    return bool(connection.execute(own.values(amount=outcome.amount)).rowcount)
 
 
 def _refusal(outcome: Outcome, gone: Set[str], call: Call) -> Result | None:
