@@ -174,3 +174,53 @@ def _family(pid):
 
 def _add(service, token, statuses):
     statuses.append(service.ask("POST", "/v1/webhooks", token, ENDPOINT)[0])
+
+
+def test_killed_again_and_again_it_keeps_every_event_once(model, database_url):
+    token = key_of(database_url)
+    options = f"--model={model}", f"--database-url={database_url}"
+    created = {"created_at": "2026-01-01T00:00:00Z"}
+    leads = {"leads": [{"lead_id": f"L-{n}", **created} for n in range(20)]}
+    sent = [
+        EVENT | {"event_id": f"E-{n}", "lead_id": f"L-{n % 20}", "event_type": "inquiry"}
+        for n in range(400)
+    ]
+    waiting = [*sent[::-1], *sent[::3]]  # a third of them twice
+    lock = threading.Lock()
+    alive: list = []
+
+    def send():
+        while waiting:
+            with lock:
+                some = [waiting.pop() for _ in range(min(5, len(waiting)))]
+            try:
+                status, _, answer = alive[-1].ask("POST", "/v1/events", token, {"events": some})
+            except (OSError, http.client.HTTPException):
+                status = 0
+            if status == 200:
+                assert {each["status"] for each in answer["results"]} <= {"stored", "duplicate"}
+                continue
+            with lock:
+                waiting.extend(some)
+            time.sleep(0.1)
+
+    senders = [threading.Thread(target=send) for _ in range(4)]
+    for kills in range(3):
+        with running(*options, LEADQUAL_POLICY__INBOUND_DAYS="3650") as service:
+            alive.append(service)
+            if not kills:
+                assert service.ask("POST", "/v1/leads", token, leads)[0] == 200
+                for sender in senders:
+                    sender.start()
+            if kills == 2:
+                for sender in senders:
+                    sender.join()
+                handoffs = service.ask("GET", "/v1/handoffs?limit=200", token)[2]["items"]
+            else:
+                time.sleep(0.5)  # and it is killed
+    database = Database.open(database_url)
+    with database.reading() as connection:
+        stored = connection.execute(sa.select(events.c.event_id)).scalars().all()
+    database.close()
+    assert sorted(stored) == sorted(event["event_id"] for event in sent)
+    assert sorted(each["lead_id"] for each in handoffs) == sorted(f"L-{n}" for n in range(20))
