@@ -120,7 +120,7 @@ def _put(connection, lead, suppress, now_us):
     times = {"created_us": created_us, "received_us": now_us, "changed_us": now_us}
     record = {"lead_id": lead_id, "suppress": suppress, "episode": 0, **times}
     made = insert(connection, tables.leads).values(record)
-    fresh = {"suppress": suppress, "changed_us": now_us}
+    fresh = {"suppress": suppress}
     connection.execute(made.on_conflict_do_update(index_elements=["lead_id"], set_=fresh))
     for name, value in lead.get("attributes", {}).items():
         changed = {"changed_us": created_us, "received_us": now_us}

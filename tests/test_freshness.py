@@ -173,10 +173,52 @@ def test_a_flagged_lead_stays_flagged_within_the_margin_and_falls_below_it():
 
 
 def test_a_failing_refresh_leaves_nothing_of_its_transaction(service, monkeypatch):
-    def broken(*_):
+    def broken(*_, **__):
         raise ZeroDivisionError
 
     monkeypatch.setattr(freshness, "_keep", broken)
     with pytest.raises(ZeroDivisionError):
         put(service, lead("L-1", event(1)))
     assert service.rows(sa.select(leads)) == []
+
+
+def test_a_clock_that_is_behind_leaves_nothing_out(service):
+    put(service, lead("L-1", event(1)))
+    early = shown(service)
+    service.now_us += DAY_US
+    put(service, lead("L-1", event(30.5, "seminar_attended"), event(30.6)))
+    late = shown(service)
+    assert late["current"]["score"] != early["current"]["score"]
+    service.now_us -= 2 * DAY_US
+    put(service, lead("L-1", attributes={}))
+    again = shown(service)
+    assert again["fresh"]
+    assert again["as_of"] == late["as_of"]
+    assert again["current"]["score"] == late["current"]["score"]
+
+
+def test_a_clock_that_is_behind_does_not_make_a_stale_score_fresh(service):
+    put(service, lead("L-1", event(1)))
+    service.slot.model, model = None, service.slot.model
+    service.now_us -= DAY_US
+    put(service, lead("L-1", event(2)))
+    assert not shown(service)["fresh"]
+    service.slot.model = model
+    Rescoring(service.database, service.slot, service.policy).run(service.now_us)
+    assert shown(service)["fresh"]
+
+
+def test_a_pass_with_a_model_that_was_swapped_ends(service):
+    put(service, *(lead(f"L-{n}", event(1)) for n in range(120)))
+    old = service.slot.model
+
+    def swapped(_seconds):
+        service.slot.model = old
+
+    service.slot.model = served_model(6)
+    rescoring = Rescoring(service.database, service.slot, service.policy, pause=swapped)
+    assert rescoring.run(service.now_us) == 50
+    assert {row[0] for row in service.rows(sa.select(decisions.c.model_digest).distinct())} == {
+        old.scorer.digest,
+        served_model(6).scorer.digest,
+    }

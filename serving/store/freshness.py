@@ -34,7 +34,8 @@ def refresh(connection: sa.Connection, lead_ids: Iterable[str], call: Call, caus
     """Score leads by all that was received about them, keep the decisions, and act on them.
 
     Leads without a record are left out: what was received about them waits for it. Without a model
-    leads are marked as changed, and scored when there is one.
+    leads are marked as changed, and scored when there is one. They are judged at the call's moment,
+    or later where another's clock was ahead: nothing that was accepted is left out.
 
     Parameters
     ----------
@@ -49,20 +50,16 @@ def refresh(connection: sa.Connection, lead_ids: Iterable[str], call: Call, caus
     if not rows:
         return
     if call.model is None:
-        own = sa.update(leads).where(leads.c.lead_id.in_([row.lead_id for row in rows]))
-        connection.execute(own.values(changed_us=call.now_us))
+        connection.execute(_CHANGED, [_changed(row, call.now_us) for row in rows])
         return
-    known = received(
-        connection,
-        rows,
-        call.model.attributes,
-        Until(call.now_us),
-        call.now_us - call.policy.inbound_us,
-    )
+    now_us = max(call.now_us, *(row.changed_us for row in rows))
+    inquiries_since_us = call.now_us - call.policy.inbound_us
+    known = received(connection, rows, call.model.attributes, Until(now_us), inquiries_since_us)
+    as_of_us = max(now_us, known.newest_us)
     judged = judge(
         call.model,
         known.leads,
-        call.now_us,
+        as_of_us,
         suppress=known.suppress,
         flagged=[row.was == HAND_OFF for row in rows],
         margin=margin_of(call.model, call.policy.margin),
@@ -70,7 +67,7 @@ def refresh(connection: sa.Connection, lead_ids: Iterable[str], call: Call, caus
     )
     if any(row.was_model != call.model.scorer.digest for row in rows):
         _register(connection, call.model, call.now_us)
-    kept = _keep(connection, known, judged, call, cause)
+    kept = _keep(connection, known, judged, call, as_of_us=as_of_us, cause=cause)
     considered = [
         Considered(
             row=row,
@@ -158,14 +155,20 @@ def _register(connection: sa.Connection, model: ServedModel, now_us: int) -> Non
 
 
 def _keep(
-    connection: sa.Connection, known: Received, judged: Judged, call: Call, cause: str
+    connection: sa.Connection,
+    known: Received,
+    judged: Judged,
+    call: Call,
+    *,
+    as_of_us: int,
+    cause: str,
 ) -> list[int]:
     """Store the decisions, make them those that stand, and return their ids."""
     assert call.model is not None  # noqa: S101  # asked before
     scorer = call.model.scorer
     threshold = float(scorer.rule.threshold)
     same = {
-        "as_of_us": call.now_us,
+        "as_of_us": as_of_us,
         "decided_us": call.now_us,
         "cause": cause,
         "model_digest": scorer.digest,
@@ -194,7 +197,7 @@ def _keep(
     ]
     ids = [*connection.execute(_DECIDED, rows).scalars()]
     pairs = zip(known.rows, ids, strict=True)
-    now = {"now": call.now_us}
+    now = {"now": as_of_us}
     connection.execute(_STANDS, [now | {"lead": row.lead_id, "new": new} for row, new in pairs])
     return ids
 
@@ -209,6 +212,18 @@ _STANDS = (
         changed_us=sa.bindparam("now"),
     )
 )
+
+
+_CHANGED = (
+    sa.update(leads)
+    .where(leads.c.lead_id == sa.bindparam("lead"))
+    .values(changed_us=sa.bindparam("now"))
+)
+
+
+def _changed(row: sa.Row[Any], now_us: int) -> dict[str, Any]:
+    """Mark a lead as changed after it was scored, whatever the clocks say."""
+    return {"lead": row.lead_id, "now": max(now_us, row.changed_us, (row.scored_us or 0) + 1)}
 
 
 def number(value: float) -> float | None:

@@ -48,6 +48,8 @@ class Received:
     leads : Leads
     events : list of int [n]
         How many were received.
+    newest_us : int
+        When the newest of these events became known; 0 where there is none.
     last_seq, last_change_id : list of int [n]
         0 where nothing was.
     last_inquiry_seq : list of int [n]
@@ -57,6 +59,7 @@ class Received:
     rows: Sequence[sa.Row[Any]]
     leads: Leads
     events: list[int]
+    newest_us: int
     last_seq: list[int]
     last_change_id: list[int]
     last_inquiry_seq: list[int]
@@ -117,7 +120,7 @@ _EVENTS: sa.Select[Any] = (
         *(
             events.c[name]
             for name in (
-                *("lead_id", "seq", "occurred_us", "recorded_us"),
+                *("lead_id", "seq", "occurred_us", "recorded_us", "received_us"),
                 *("event_type", "channel", "value"),
             )
         ),
@@ -181,10 +184,16 @@ def received(
         rows,
         Leads(created_us, columns, _history(found), np.arange(len(rows))),
         [len(own) for own in found],
+        max((_known_us(event) for own in found for event in own), default=0),
         [max((event.seq for event in own), default=0) for own in found],
         last_change_id,
         [_last_inquiry(own, inquiries_since_us) for own in found],
     )
+
+
+def _known_us(event: sa.Row[Any]) -> int:
+    """Tell when an event became known, by the clock of whoever received it at the latest."""
+    return min(max(event.occurred_us, event.recorded_us or 0), event.received_us)
 
 
 def _last_inquiry(events_of_lead: Sequence[sa.Row[Any]], since_us: int) -> int:

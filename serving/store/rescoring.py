@@ -1,6 +1,8 @@
 """Open leads are scored again though nothing came: every night, and by a model that is new."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from time import perf_counter, sleep
 
 import sqlalchemy as sa
 
@@ -13,8 +15,8 @@ from serving.store.policy import DAY_US, HOUR_US, Policy
 from serving.store.tables import decisions, events, leads, outcomes
 
 JOB, LEASE_US = "rescore", HOUR_US
-LEADS_AT_ONCE = 200
-"""In one transaction: requests that write wait for it."""
+LEADS_AT_ONCE = 50
+"""In one transaction: requests that write wait for it, and come in between."""
 
 
 @dataclass
@@ -26,11 +28,14 @@ class Rescoring:
     database : Database
     slot : ModelSlot
     policy : Policy
+    pause : callable
+        Waits for so many seconds, in which others write.
     """
 
     database: Database
     slot: ModelSlot
     policy: Policy
+    pause: Callable[[float], object] = sleep
     _done: tuple[str, int] | None = None
 
     def run(self, now_us: int) -> int:
@@ -49,8 +54,13 @@ class Rescoring:
         if due == self._done or not self._taken(now_us):
             return 0
         total, last = 0, ""
-        while scored := self._some(model, since_us, now_us, last):
+        while self.slot.model is model:  # else that one's turn has come
+            began = perf_counter()
+            scored = self._some(model, since_us, now_us, last)
+            if not scored:
+                break
             total, last = total + len(scored), scored[-1]
+            self.pause(perf_counter() - began)
         with self.database.writing() as connection:
             jobs.done(connection, JOB, now_us)
         if not total:  # else once more: a write that began with the old model may end after this
