@@ -477,6 +477,10 @@ def test_other_paths_and_methods_are_problems_too(service, method, path, status,
     assert (status == 405) == ("allow" in answer.headers)
 
 
+def bugs(caplog):
+    return [record.message for record in caplog.records if record.levelname == "ERROR"]
+
+
 def test_a_bug_is_a_500_that_gives_nothing_away(service, monkeypatch, caplog):
     def fails(*_):
         raise RuntimeError("yamada@example.com")
@@ -485,7 +489,7 @@ def test_a_bug_is_a_500_that_gives_nothing_away(service, monkeypatch, caplog):
     answer = service.score(lead("L-1", event()))
     assert (answer.status_code, codes(answer)) == (500, [("#", "internal")])
     assert "yamada" not in answer.text
-    assert [record.message for record in caplog.records] == ["a request failed"]
+    assert bugs(caplog) == ["a request failed"]
     monkeypatch.undo()
     assert service.score(lead()).status_code == 200
 
@@ -510,7 +514,7 @@ def test_a_client_that_leaves_is_no_bug(service, caplog):
         await service.app(scope | {"query_string": b"", "root_path": ""}, receive, send)
 
     asyncio.run(left())
-    assert not caplog.records
+    assert not bugs(caplog)
     assert 'status="499"' in service.get("/metrics").text
 
 

@@ -164,7 +164,8 @@ def lines(caplog):
     """What the process would write, as JSON."""
 
     def written():
-        return [json.loads(logs.JsonLines().format(record)) for record in caplog.records]
+        own = (record for record in caplog.records if record.name.startswith("serving"))
+        return [json.loads(logs.JsonLines().format(record)) for record in own]
 
     with caplog.at_level(logging.DEBUG, "serving"):
         yield written

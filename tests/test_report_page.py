@@ -288,7 +288,7 @@ def test_the_card_names_what_the_model_knows_and_who_let_a_leak_pass(tmp_path):
 
 
 def test_an_unknown_group_stops_before_anything_is_learned(monkeypatch):
-    monkeypatch.setattr("training.learning.prepare", lambda *_, **__: pytest.fail("it began"))
+    monkeypatch.setattr("training.learning.study_of", lambda *_, **__: pytest.fail("it began"))
     wanted = PLAIN.model_copy(update={"report": Report(groups=("contry",))})
     with pytest.raises(ConfigError, match=r"report\.groups names contry"):
         learn_quickly(plain_world(), wanted)

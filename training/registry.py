@@ -284,8 +284,9 @@ def beside(text: str, folder: Path, *, uri: str = DEFAULT_URI) -> Path:
 
 def meant(text: str, *, uri: str = DEFAULT_URI) -> tuple[str, str, str]:
     """Return name, version and digest of what ``models:/NAME@ALIAS`` means now; fetch nothing."""
+    named = _parse(text)
     with connected(uri) as client:
-        return _meant(client, text)
+        return _meant(client, named)
 
 
 def fetch(text: str, cache: Path, *, uri: str = DEFAULT_URI, spare: Path | None = None) -> Fetched:
@@ -295,8 +296,9 @@ def fetch(text: str, cache: Path, *, uri: str = DEFAULT_URI, spare: Path | None 
     the cache keeps the newest `KEPT_FOLDERS` of a name, and `spare`. Processes may share it.
     ``LeadScorer.load`` checks whether it is sound.
     """
+    named = _parse(text)
     with connected(uri) as client:
-        name, version, digest = _meant(client, text)
+        name, version, digest = _meant(client, named)
         folder = cache / quote(name, safe="") / f"{version}-{digest[:16]}"
         folder.parent.mkdir(parents=True, exist_ok=True)
         with (folder.parent / ".lock").open("a") as lock:
@@ -381,8 +383,8 @@ def _parse(text: str) -> tuple[str, str, str]:
     raise RegistryError(f"{text} names no model: write models:/NAME@champion or models:/NAME/3")
 
 
-def _meant(client: "MlflowClient", text: str) -> tuple[str, str, str]:
-    name, version, alias = _parse(text)
+def _meant(client: "MlflowClient", named: tuple[str, str, str]) -> tuple[str, str, str]:
+    name, version, alias = named
     model = _model(client, name)
     found = _numbered(client, model, _of_alias(model, alias) if alias else version)
     digest = found.tags.get(DIGEST_TAG, "")
