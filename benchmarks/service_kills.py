@@ -67,7 +67,7 @@ def main() -> None:
         killed = service.killed_at_random(rng, senders)
         for sender in senders:
             sender.join()
-        sys.exit(_report(crm, seen, killed, options.database))
+        sys.exit(_report(Crm(service.port, token), seen, killed, options.database))
 
 
 class _Service:
