@@ -11,6 +11,7 @@ from serving.store.keys import Client
 from serving.store.tables import audit, facts
 
 SALT = "salt"
+_NOTED = sa.insert(audit)
 _SALT = sa.select(facts.c.value).where(facts.c.name == SALT)
 
 
@@ -40,7 +41,7 @@ def note(
         "request_id": request_id,
     }
     rows = [row | {"lead_hash": each} for each in hashes] or [row]
-    connection.execute(audit.insert(), rows)
+    connection.execute(_NOTED, rows)
 
 
 def notes(connection: sa.Connection, before: int | None, limit: int) -> Sequence[sa.Row[Any]]:
