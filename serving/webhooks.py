@@ -248,7 +248,7 @@ def _pause_seconds(given: str, now_us: int) -> float:
         return float(text[:12])
     try:
         moment = parsedate_to_datetime(text)
-    except ValueError:
+    except (OverflowError, ValueError):
         return 0.0
     at_us = to_us(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
     return max(0.0, (at_us - now_us) / 1e6)

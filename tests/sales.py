@@ -57,7 +57,6 @@ def decide(crm, *lead_ids, decision="hand_off", score=0.9, suppress=(), inquired
                 reasons=[],
                 suppress=[*suppress],
                 inquired=inquired,
-                event_came=inquired,
             )
             for lead_id, own in zip(lead_ids, scores, strict=True)
         ]

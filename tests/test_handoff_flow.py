@@ -173,3 +173,46 @@ def test_the_amount_of_a_win_may_come_later(service):
     other = service.post("/v1/outcomes", {"outcomes": [body | {"amount": 7}]}).json()["results"][0]
     assert (other["status"], other["code"]) == ("rejected", "conflict")
     assert service.rows(sa.select(tables.outcomes.c.amount)) == [(9.5,)]
+
+
+def merge(service, lead_id, into):
+    answer = service.post(f"/v1/leads/{lead_id}/merge", {"into": into})
+    assert answer.status_code == 200, answer.text
+
+
+def test_an_inquiry_that_was_answered_is_not_news_after_a_merge(service):
+    event(service, "E-1")
+    (item,) = items(service)
+    act(service, item, "reject", reason="definitional: a student")
+    lead(service, "L-2")
+    merge(service, "L-1", "L-2")
+    assert [each["status"] for each in items(service)] == ["rejected"]
+
+
+def test_an_inquiry_of_a_lead_that_is_merged_is_handed_off_though_it_is_the_older_event(service):
+    service.slot.model, model = None, service.slot.model
+    event(service, "E-1")
+    service.slot.model = model
+    lead(service, "L-2")
+    service.now_us += MINUTE_US
+    event(service, "E-2", "web_visit", "L-2")
+    merge(service, "L-1", "L-2")
+    assert [each["kind"] for each in items(service)] == ["inbound"]
+
+
+def test_a_merged_lead_is_shown_and_suppressed_with_the_one_it_is_now(service):
+    event(service, "E-1")
+    lead(service, "L-2")
+    accepted = act(service, items(service)[0], "accept")
+    merge(service, "L-1", "L-2")
+    shown = service.get("/v1/leads/L-2").json()
+    assert shown["state"] == "accepted"
+    assert shown["handoff"]["handoff_id"] == accepted["handoff_id"]
+    assert [each["handoff_id"] for each in items(service, lead_id="L-2")] == [
+        accepted["handoff_id"]
+    ]
+    lead(service, "L-1", suppress=["customer"])
+    service.now_us += MINUTE_US
+    lead(service, "L-2", suppress=["partner"])
+    assert set(service.get("/v1/leads/L-2").json()["suppress"]) == {"customer", "partner"}
+    assert service.get("/v1/leads/L-2").json()["current"]["decision"] == "suppressed"

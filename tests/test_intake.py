@@ -8,7 +8,9 @@ import sqlalchemy as sa
 
 from features.history import DAY_US
 from features.moments import iso
+from serving.http import writes
 from serving.store import audit, tables
+from serving.store.database import Collision
 from serving.store.tables import changes, decisions, events, leads, outcomes, tombstones
 from tests.scorers import AS_OF_US, EPOCH_US, json_leads
 from tests.states import crm, put
@@ -510,3 +512,32 @@ def _at_once(works):
     for thread in threads:
         thread.join()
     assert failed == []
+
+
+def test_an_erasure_takes_answers_along_that_name_the_lead(service):
+    sent(service, "leads", lead("L-7"))
+    bad = {"lead_id": "L-7", "created_at": "yesterday"}
+    head = {"idempotency-key": "K-1"}
+    service.post("/v1/leads", {"leads": [bad, lead("L-8")]}, headers=head)
+    assert b"L-7" in service.rows(sa.select(tables.idempotency.c.body))[0][0]
+    assert service.send("DELETE", "/v1/leads/L-7").status_code == 200
+    assert service.rows(sa.select(tables.idempotency)) == []
+    service.post("/v1/leads", {"leads": [lead("L-7")]}, headers={"idempotency-key": "K-2"})
+    assert service.rows(sa.select(tables.idempotency)) == []
+
+
+@pytest.mark.parametrize(("times", "status"), [(3, 200), (4, 503)])
+def test_a_transaction_that_met_another_is_tried_again(service, monkeypatch, times, status):
+    left = [times]
+
+    def collides(*given):
+        if left[0]:
+            left[0] -= 1
+            raise Collision("a deadlock")
+        return real(*given)
+
+    real = writes._written
+    monkeypatch.setattr(writes, "_written", collides)
+    answer = service.post("/v1/events", {"events": [event()]})
+    assert answer.status_code == status
+    assert writes.COLLISIONS == 3

@@ -100,7 +100,9 @@ def test_nobody_there_is_no_connection():
         ("120", 120), (" 7 ", 7), ("soon", 0), ("-5", 0), ("", 0), ("1e3", 0),
         (format(from_us(NOW_US) + timedelta(hours=1), "%a, %d %b %Y %H:%M:%S GMT"), 3_600),
         (format(from_us(NOW_US) - timedelta(hours=1), "%a, %d %b %Y %H:%M:%S GMT"), 0),
-        ("Mon, 01 Jan 99999 00:00:00 GMT", 0), ("9" * 400, 999_999_999_999),
+        ("Mon, 01 Jan 99999 00:00:00 GMT", 0),
+        ("Mon, 01 Jan 99999999999999999999 00:00:00 GMT", 0),
+        ("9" * 400, 999_999_999_999),
     ],
 )  # fmt: skip
 def test_a_pause_that_is_asked_for_may_be_seconds_or_a_date(given, seconds):

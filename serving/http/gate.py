@@ -5,12 +5,13 @@ import hashlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import anyio
-import anyio.to_thread
 from starlette.requests import Request
 
 from serving.http import problems
+from serving.http.lane import Lane
 from serving.http.problems import Problem
 from serving.http.rate_limits import RateLimit, site
 from serving.store import keys
@@ -69,7 +70,7 @@ class Gate:
         self._now_us = now_us
         self._known: dict[bytes, _Known] = {}
         self._used: dict[str, int] = {}
-        self._lookups = anyio.CapacityLimiter(LOOKUPS)
+        self._lookups = Lane(LOOKUPS)
         self._failures = RateLimit("failed-keys", MOST_FAILURES, FAILURES_SECONDS)
         self._requests = (
             RateLimit("requests", per_second * BURST_SECONDS, BURST_SECONDS) if per_second else None
@@ -149,9 +150,7 @@ class Gate:
     async def _asked(self, token: str, now_us: int) -> Client | None:
         try:
             with anyio.fail_after(LOOKUP_SECONDS):
-                return await anyio.to_thread.run_sync(
-                    self._find, token, now_us, limiter=self._lookups, abandon_on_cancel=True
-                )
+                return await self._lookups.run(partial(self._find, token, now_us), abandon=True)
         except TimeoutError as error:
             raise DatabaseError(
                 f"the database {self._database.shown} did not answer within {LOOKUP_SECONDS} s"

@@ -1,6 +1,7 @@
 """What clients send about leads: records, events, outcomes, and which of them are one."""
 
 from functools import partial
+from typing import Any
 
 import sqlalchemy as sa
 from fastapi import FastAPI, Request, Response
@@ -29,7 +30,7 @@ from serving.http.problems import Fault, Problem
 from serving.http.state import State
 from serving.http.writes import Written, write
 from serving.store.call import Call
-from serving.store.intake import Sent, take
+from serving.store.intake import Sent, Taken, take
 from serving.store.items import Event, Lead, Link, Outcome, Result
 
 INTAKE_BODIES: tuple[type[BaseModel], ...] = (
@@ -109,7 +110,7 @@ def _take_leads(connection: sa.Connection, items: Items[LeadItem], call: Call) -
         for item in items.taken
     ]
     taken = take(connection, Sent(leads=sent), call)
-    return Written(items.answer(taken.leads), taken.lead_ids)
+    return written(items, items.answer(taken.leads), taken)
 
 
 def _take_events(connection: sa.Connection, items: Items[EventItem], call: Call) -> Written:
@@ -128,7 +129,7 @@ def _take_events(connection: sa.Connection, items: Items[EventItem], call: Call)
         for item in items.taken
     ]
     taken = take(connection, Sent(events=sent), call)
-    return Written(items.answer(taken.events), taken.lead_ids)
+    return written(items, items.answer(taken.events), taken)
 
 
 def _take_outcomes(connection: sa.Connection, items: Items[OutcomeItem], call: Call) -> Written:
@@ -137,7 +138,12 @@ def _take_outcomes(connection: sa.Connection, items: Items[OutcomeItem], call: C
         for item in items.taken
     ]
     taken = take(connection, Sent(outcomes=sent), call)
-    return Written(items.answer(taken.outcomes), taken.lead_ids)
+    return written(items, items.answer(taken.outcomes), taken)
+
+
+def written(items: Items[Any], answer: bytes, taken: Taken) -> Written:
+    """Return what a request with items is answered; not kept where it names an erased lead."""
+    return Written(answer, taken.lead_ids, items.ids, again=not taken.gone)
 
 
 def _read_merge(body: bytes) -> MergeRequest:

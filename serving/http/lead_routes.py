@@ -136,7 +136,7 @@ def _lead(connection: sa.Connection, lead_id: str) -> bytes:
             "lead_id": found.row.lead_id,
             "state": found.state,
             "events": found.events,
-            "suppress": json.loads(found.row.suppress),
+            "suppress": found.suppress,
             "current": None if decision is None else _current(found),
             "as_of": None if decision is None else iso(decision.as_of_us),
             "fresh": found.fresh,

@@ -12,6 +12,7 @@ from pydantic_core import to_json
 from serving.http import problems, segment
 from serving.http.direct_route import DirectRoute
 from serving.http.documented import WRITE_STATUSES, answered, json_body
+from serving.http.intake_routes import written
 from serving.http.item_bodies import Items, envelope, id_of, read_one
 from serving.http.item_schemas import ItemsAnswer
 from serving.http.segment import Facts, Receipt
@@ -118,7 +119,7 @@ def _take(connection: sa.Connection, batch: Batch, call: Call) -> Written:
             continue
         lead = next(leads) if each.lead else None
         results.append(_of_both(lead, next(links) if each.link else None))
-    return Written(batch.messages.answer(results), taken.lead_ids)
+    return written(batch.messages, batch.messages.answer(results), taken)
 
 
 def _of_both(lead: Result | None, link: Result | None) -> Result:

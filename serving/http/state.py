@@ -2,13 +2,17 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from serving.http.gate import Gate
+from serving.http.lane import Lane
 from serving.http.meters import Meters
 from serving.served_model import ModelSlot
 from serving.store.database import Database
 from serving.store.policy import Policy
+
+WRITERS = 5
 
 
 @dataclass(frozen=True)
@@ -35,3 +39,8 @@ class State:
     now_us: Callable[[], int]
     policy: Policy = field(default_factory=Policy)
     tombstones_file: Path | None = None
+
+    @cached_property
+    def writers(self) -> Lane:
+        """Threads that write: one where only one may, else fewer than there are connections."""
+        return Lane(1 if self.database.is_sqlite else WRITERS)

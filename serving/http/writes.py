@@ -2,12 +2,12 @@
 
 import hashlib
 import json
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
-import anyio.to_thread
 import sqlalchemy as sa
 from starlette.requests import Request
 from starlette.responses import Response
@@ -17,10 +17,15 @@ from serving.http.direct_route import JSON_TYPE, JsonBytes, read_body
 from serving.http.state import State
 from serving.store import audit
 from serving.store.call import Call
+from serving.store.database import Collision
 from serving.store.tables import idempotency
 
 KEY_HEADER, REPLAYED = "idempotency-key", (b"idempotency-replayed", b"true")
 LONGEST_KEY = 255
+COLLISIONS = 3
+"""After so many a request is answered with 503."""
+
+logger = logging.getLogger(__name__)
 
 Body = TypeVar("Body")
 
@@ -34,10 +39,16 @@ class Written:
     body : bytes
         JSON of the 200.
     lead_ids : sequence of str
+    mentioned : sequence of str or None
+        Ids that the answer holds: an erasure takes it along if they are a lead's.
+    again : bool
+        The answer may be kept, and given again for its ``Idempotency-Key``.
     """
 
     body: bytes
     lead_ids: Sequence[str] = ()
+    mentioned: Sequence[str | None] = ()
+    again: bool = True
 
 
 async def write(
@@ -72,9 +83,19 @@ async def write(
     if key is not None and not 0 < len(key) <= LONGEST_KEY:
         detail = f"Idempotency-Key must have 1 to {LONGEST_KEY} characters"
         raise problems.of(400, "bad_idempotency_key", detail)
-    return await anyio.to_thread.run_sync(
-        partial(_written, state, request, body, parse, work, call, key)
+    return await state.writers.run(
+        partial(_tried, partial(_written, state, request, body, parse, work, call, key))
     )
+
+
+def _tried(written: Callable[[], Response]) -> Response:
+    """Write, again where another transaction stood in the way."""
+    for _ in range(COLLISIONS):
+        try:
+            return written()
+        except Collision:
+            logger.info("a transaction is tried again: it met another one")
+    return written()
 
 
 def _written(  # noqa: PLR0917
@@ -94,7 +115,7 @@ def _written(  # noqa: PLR0917
         if key is not None and (seen := _seen(connection, call, key, fingerprint)):
             return seen
         done = work(connection, wanted, call)
-        if key is not None:
+        if key is not None and done.again:
             _keep(connection, call, key, fingerprint, done)
         audit.note(
             connection,
@@ -131,7 +152,7 @@ def _keep(connection: sa.Connection, call: Call, key: str, fingerprint: str, don
             fingerprint=fingerprint,
             status=200,
             body=done.body,
-            lead_ids=json.dumps(sorted(set(done.lead_ids))),
+            lead_ids=json.dumps(sorted({*done.lead_ids, *filter(None, done.mentioned)})),
             created_us=call.now_us,
         )
     )

@@ -24,12 +24,24 @@ PRAGMAS = (
     "secure_delete=ON",
 )
 CONNECT_SECONDS = 5
+TURN_SECONDS = 20
+"""For which a write waits for its turn; longer than rewriting a file of a gigabyte takes."""
+WAITS = {"lock_timeout": 10, "statement_timeout": 60, "idle_in_transaction_session_timeout": 60}
+"""Seconds after which PostgreSQL gives up a statement."""
+SILENT_SECONDS = 15
+"""After which a connection on which nothing is acknowledged is given up."""
+COLLISIONS = ("40001", "40P01")
+"""What PostgreSQL calls a transaction that must be tried again, and a deadlock."""
 POOL = 8
 MEND = "check that it runs, that this URL is right, and the space on its disk"
 
 
 class DatabaseError(RuntimeError):
     """The database cannot be used: for whoever runs it."""
+
+
+class Collision(DatabaseError):
+    """Two transactions stood in each other's way; this one was undone, and may be tried again."""
 
 
 @dataclass(frozen=True)
@@ -98,9 +110,21 @@ class Database:
             It cannot be reached, or its disk is full; nothing of the block was kept, unless the
             connection broke while it was being acknowledged.
         """
-        alone = self._alone if self.is_sqlite else nullcontext()
+        alone = self._alone_in_turn() if self.is_sqlite else nullcontext()
         with self._refusing(), alone, self.engine.begin() as connection:
             yield connection
+
+    @contextmanager
+    def _alone_in_turn(self) -> Iterator[None]:
+        if not self._alone.acquire(timeout=TURN_SECONDS):
+            raise DatabaseError(
+                f"the database {self.shown} was written for {TURN_SECONDS} s by others of this "
+                "process: send less at a time, or take PostgreSQL"
+            )
+        try:
+            yield
+        finally:
+            self._alone.release()
 
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
@@ -159,8 +183,9 @@ class Database:
 
     def _refused(self, error: sa.exc.SQLAlchemyError) -> DatabaseError:
         cause = getattr(error, "orig", None) or error
+        kind = Collision if getattr(cause, "sqlstate", None) in COLLISIONS else DatabaseError
         reason = str(cause).strip().partition("\n")[0]
-        return DatabaseError(f"the database {self.shown} cannot be used ({reason}): {MEND}")
+        return kind(f"the database {self.shown} cannot be used ({reason}): {MEND}")
 
 
 def _checkpointed(cursor: Any) -> bool:
@@ -212,6 +237,7 @@ def _sqlite(url: sa.URL) -> sa.Engine:
 
 
 def _postgres(url: sa.URL) -> sa.Engine:
+    waits = (f"-c {name}={seconds}s" for name, seconds in WAITS.items())
     try:
         return sa.create_engine(
             url,
@@ -219,7 +245,11 @@ def _postgres(url: sa.URL) -> sa.Engine:
             max_overflow=0,
             pool_timeout=CONNECT_SECONDS,
             pool_pre_ping=True,
-            connect_args={"connect_timeout": CONNECT_SECONDS, "options": "-c timezone=utc"},
+            connect_args={
+                "connect_timeout": CONNECT_SECONDS,
+                "tcp_user_timeout": SILENT_SECONDS * 1_000,
+                "options": " ".join(["-c timezone=utc", *waits]),
+            },
         )
     except ModuleNotFoundError as missing:
         raise DatabaseError(

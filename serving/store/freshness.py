@@ -77,8 +77,7 @@ def refresh(connection: sa.Connection, lead_ids: Iterable[str], call: Call, caus
             score=number(judged.scores.score[at]),
             reasons=judged.reasons[at],
             suppress=known.suppress[at],
-            inquired=known.last_inquiry_seq[at] > (row.was_seq or 0),
-            event_came=known.last_seq[at] > (row.was_seq or 0),
+            inquired=known.last_inquiry_seq[at] > row.inquiry_seq,
         )
         for at, (row, decision_id) in enumerate(zip(rows, kept, strict=True))
     ]
@@ -191,14 +190,20 @@ def _keep(
             "features_digest": judged.digests[at],
             "last_seq": known.last_seq[at],
             "last_change_id": known.last_change_id[at],
-            "suppress": row.suppress,
+            "suppress": json.dumps(known.suppress[at], ensure_ascii=False),
         }
         for at, row in enumerate(known.rows)
     ]
     ids = [*connection.execute(_DECIDED, rows).scalars()]
     pairs = zip(known.rows, ids, strict=True)
     now = {"now": as_of_us}
-    connection.execute(_STANDS, [now | {"lead": row.lead_id, "new": new} for row, new in pairs])
+    connection.execute(
+        _STANDS,
+        [
+            now | {"lead": row.lead_id, "new": new, "inquiry": max(row.inquiry_seq, inquiry)}
+            for (row, new), inquiry in zip(pairs, known.last_inquiry_seq, strict=True)
+        ],
+    )
     return ids
 
 
@@ -208,6 +213,7 @@ _STANDS = (
     .where(leads.c.lead_id == sa.bindparam("lead"))
     .values(
         decision_id=sa.bindparam("new"),
+        inquiry_seq=sa.bindparam("inquiry"),
         scored_us=sa.bindparam("now"),
         changed_us=sa.bindparam("now"),
     )

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from features.moments import iso
 from serving.store import life
 from serving.store.handoff import Handoff
+from serving.store.received import members
 from serving.store.tables import handoffs, steps
 
 Steps = Sequence[sa.Row[Any]]
@@ -46,9 +47,11 @@ def page(
     limit : int
     """
     query = sa.select(handoffs)
-    for name in ("status", "kind", "lead_id"):
+    for name in ("status", "kind"):
         if (value := getattr(wanted, name)) is not None:
             query = query.where(handoffs.c[name] == value)
+    if wanted.lead_id is not None:  # and of those merged into it
+        query = query.where(handoffs.c.lead_id.in_([*members(connection, [wanted.lead_id])]))
     if wanted.since_us is not None:
         query = query.where(handoffs.c.created_us >= wanted.since_us)
     if before is not None:

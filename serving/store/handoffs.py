@@ -36,8 +36,8 @@ class Considered:
     score : float or None
     reasons : list of dict
     suppress : list of str
-    inquired, event_came : bool
-        Whether an inbound inquiry, or any event, was received since the decision before.
+    inquired : bool
+        Whether there is an inbound inquiry that was not acted upon yet.
     """
 
     row: sa.Row[Any]
@@ -48,7 +48,6 @@ class Considered:
     reasons: list[dict[str, Any]]
     suppress: list[str]
     inquired: bool
-    event_came: bool
 
     @property
     def wanted(self) -> bool:

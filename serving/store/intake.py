@@ -59,6 +59,8 @@ class Taken:
         All that it was about, but for those that were erased.
     survivors : dict of lead_id to lead_id
         The lead that each one with a record is now.
+    gone : set of str
+        Leads that were erased.
     """
 
     leads: list[Result]
@@ -67,6 +69,7 @@ class Taken:
     links: list[Result]
     lead_ids: list[str]
     survivors: dict[str, str]
+    gone: set[str]
 
 
 def take(connection: sa.Connection, sent: Sent, call: Call) -> Taken:
@@ -92,4 +95,4 @@ def take(connection: sa.Connection, sent: Sent, call: Call) -> Taken:
     again = {survivors[lead_id] for lead_id in touched & survivors.keys()}
     if again:
         refresh(connection, sorted(again), call, sent.cause)
-    return Taken(leads, events, outcomes, links, sorted(lead_ids - gone), survivors)
+    return Taken(leads, events, outcomes, links, sorted(lead_ids - gone), survivors, gone)

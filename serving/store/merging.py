@@ -123,6 +123,8 @@ def _merged(
         values = {"suppress": listed(reasons), "account_id": account_id}
         same = leads.c.lead_id == into.lead_id
         connection.execute(sa.update(leads).where(same).values(**values))
+    if known is not None:
+        _acted_upon(connection, into.lead_id, merged.lead_id)
     found = {grown.lead_id: grown, merged.lead_id: merged} | {
         lead_id: replace(record, merged_into=into.lead_id, merged_us=now_us)
         for lead_id, record in records.items()
@@ -131,6 +133,13 @@ def _merged(
     if OBJECTED in reasons:
         agree(connection, found, [grown.lead_id])
     return found
+
+
+def _acted_upon(connection: sa.Connection, lead_id: str, merged_id: str) -> None:
+    """Let the inquiries that were acted upon for a merged lead be so for the one it is now."""
+    own = sa.select(leads.c.inquiry_seq).where(leads.c.lead_id == merged_id).scalar_subquery()
+    more = sa.update(leads).where(leads.c.lead_id == lead_id, leads.c.inquiry_seq < own)
+    connection.execute(more.values(inquiry_seq=own))
 
 
 def _suppress(

@@ -14,7 +14,7 @@ from serving.store.received import locked
 from serving.store.reentry import TOO_LATE
 from serving.store.steps import Deed, Move, take
 
-JOB, LEASE_US = "hand-offs", 60_000_000
+JOB = "hand-offs"
 AT_ONCE = 200
 """In one transaction: requests that write wait for it."""
 
@@ -44,17 +44,15 @@ class Overdue:
         DatabaseError
             It goes on with the rest when it is run again.
         """
-        with self.database.writing() as connection:
-            if not jobs.take(connection, JOB, now_us, LEASE_US):
-                return 0
-        call = Call(CLOCK, "", now_us, self.slot.model, self.policy)
         total = 0
-        while expired := self._expired(call):
-            total += expired
-        while self._filled(call) == AT_ONCE:
-            pass
-        with self.database.writing() as connection:
-            jobs.done(connection, JOB, now_us)
+        with jobs.running(self.database, JOB, now_us) as mine:
+            if not mine:
+                return 0
+            call = Call(CLOCK, "", now_us, self.slot.model, self.policy)
+            while expired := self._expired(call):
+                total += expired
+            while self._filled(call) == AT_ONCE:
+                pass
         return total
 
     def _filled(self, call: Call) -> int:

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -54,6 +53,8 @@ class Received:
         0 where nothing was.
     last_inquiry_seq : list of int [n]
         Of the inbound inquiry that was received last, 0 where there is none.
+    suppress : list of list of str [n]
+        Why each lead is never flagged, by its own record and by those merged into it.
     """
 
     rows: Sequence[sa.Row[Any]]
@@ -63,11 +64,7 @@ class Received:
     last_seq: list[int]
     last_change_id: list[int]
     last_inquiry_seq: list[int]
-
-    @cached_property
-    def suppress(self) -> list[list[str]]:
-        """Why each lead is never flagged."""
-        return [json.loads(row.suppress) for row in self.rows]
+    suppress: list[list[str]]
 
 
 def locked(connection: sa.Connection, lead_ids: Iterable[str]) -> list[sa.Row[Any]]:
@@ -110,9 +107,9 @@ _LOCK = (
     .order_by(leads.c.lead_id)
     .with_for_update()
 )
-_MERGED = sa.select(leads.c.lead_id, leads.c.merged_into, leads.c.merged_us).where(
-    leads.c.merged_into.in_(_IDS)
-)
+_MERGED = sa.select(
+    leads.c.lead_id, leads.c.merged_into, leads.c.merged_us, leads.c.suppress
+).where(leads.c.merged_into.in_(_IDS))
 _VERIFIED = sa.or_(events.c.verified, events.c.unverified_seq > sa.bindparam("seq"))
 # Until a later event showed otherwise.
 _EVENTS: sa.Select[Any] = (
@@ -142,10 +139,27 @@ def members(
 ) -> dict[str, str]:
     """Give the lead that each id stands for: the ids themselves, and those merged into them."""
     found = {lead_id: lead_id for lead_id in lead_ids}
-    for row in connection.execute(_MERGED, {"lead_ids": [*lead_ids]}):
-        if merged_until_us is None or row.merged_us <= merged_until_us:
-            found[row.lead_id] = row.merged_into
-    return found
+    merged = _merged(connection, lead_ids, merged_until_us)
+    return found | {row.lead_id: row.merged_into for row in merged}
+
+
+def suppressions(connection: sa.Connection, rows: Sequence[sa.Row[Any]]) -> list[list[str]]:
+    """Return why leads are never flagged, by their records and by those merged into them."""
+    return _suppressed(rows, _merged(connection, [row.lead_id for row in rows]))
+
+
+def _suppressed(rows: Sequence[sa.Row[Any]], merged: Sequence[sa.Row[Any]]) -> list[list[str]]:
+    found = {row.lead_id: dict.fromkeys(json.loads(row.suppress)) for row in rows}
+    for row in merged:
+        found[row.merged_into].update(dict.fromkeys(json.loads(row.suppress)))
+    return [[*found[row.lead_id]] for row in rows]
+
+
+def _merged(
+    connection: sa.Connection, lead_ids: Sequence[str], until_us: int | None = None
+) -> list[sa.Row[Any]]:
+    rows: Sequence[Any] = connection.execute(_MERGED, {"lead_ids": [*lead_ids]}).all()
+    return [row for row in rows if until_us is None or row.merged_us <= until_us]
 
 
 def received(
@@ -171,9 +185,9 @@ def received(
     """
     merged_until_us = None if until.seq is None else until.us
     merged_until_us = None if until.seq is None else until.us
-    stands_for = members(connection, [row.lead_id for row in rows], merged_until_us)
-    place = {row.lead_id: at for at, row in enumerate(rows)}
-    place_of = {lead_id: place[lead] for lead_id, lead in stands_for.items()}
+    merged = _merged(connection, [row.lead_id for row in rows], merged_until_us)
+    place_of = {row.lead_id: at for at, row in enumerate(rows)}
+    place_of |= {row.lead_id: place_of[row.merged_into] for row in merged}
     found: list[list[sa.Row[Any]]] = [[] for _ in rows]
     wanted = {"lead_ids": [*place_of], "seq": ALL if until.seq is None else until.seq}
     for event in connection.execute(_EVENTS, wanted):
@@ -188,6 +202,7 @@ def received(
         [max((event.seq for event in own), default=0) for own in found],
         last_change_id,
         [_last_inquiry(own, inquiries_since_us) for own in found],
+        _suppressed(rows, merged),
     )
 
 

@@ -14,7 +14,7 @@ from serving.store.freshness import refresh
 from serving.store.policy import DAY_US, HOUR_US, Policy
 from serving.store.tables import decisions, events, leads, outcomes
 
-JOB, LEASE_US = "rescore", HOUR_US
+JOB = "rescore"
 LEADS_AT_ONCE = 50
 """In one transaction: requests that write wait for it, and come in between."""
 
@@ -51,25 +51,20 @@ class Rescoring:
             return 0
         since_us = night_us(now_us, self.policy.rescore_hour)
         due = (model.scorer.digest, since_us)
-        if due == self._done or not self._taken(now_us):
+        if due == self._done:
             return 0
         total, last = 0, ""
-        while self.slot.model is model:  # else that one's turn has come
-            began = perf_counter()
-            scored = self._some(model, since_us, now_us, last)
-            if not scored:
-                break
-            total, last = total + len(scored), scored[-1]
-            self.pause(perf_counter() - began)
-        with self.database.writing() as connection:
-            jobs.done(connection, JOB, now_us)
-        if not total:  # else once more: a write that began with the old model may end after this
+        with jobs.running(self.database, JOB, now_us) as mine:
+            while mine and self.slot.model is model:  # else that one's turn has come
+                began = perf_counter()
+                scored = self._some(model, since_us, now_us, last)
+                if not scored:
+                    break
+                total, last = total + len(scored), scored[-1]
+                self.pause(perf_counter() - began)
+        if mine and not total:  # else once more: a write that began with the old model may end now
             self._done = due
         return total
-
-    def _taken(self, now_us: int) -> bool:
-        with self.database.writing() as connection:
-            return jobs.take(connection, JOB, now_us, LEASE_US)
 
     def _some(self, model: ServedModel, since_us: int, now_us: int, after: str) -> list[str]:
         """Score the next leads in order of their ids."""

@@ -6,11 +6,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from serving.store import jobs, outbox
+from serving.store import jobs, life, outbox
 from serving.store.database import Database
+from serving.store.held import hold
 from serving.store.policy import DAY_US, HOUR_US, Policy
 from serving.store.received import members
-from serving.store.standing import OPEN
 from serving.store.tables import (
     audit,
     decisions,
@@ -24,7 +24,7 @@ from serving.store.tables import (
     tombstones,
 )
 
-JOB, LEASE_US = "retention", HOUR_US
+JOB = "retention"
 REBUILD = "rebuild"
 REBUILDS_US = 4 * DAY_US
 """How long after an erasure the file is written anew every day: messages about it end by then."""
@@ -58,15 +58,14 @@ class Retention:
         DatabaseError
             It goes on with the rest when it is run again.
         """
-        with self.database.writing() as connection:
-            if not jobs.take(connection, JOB, now_us, LEASE_US):
+        days = self.policy.keep_events_days
+        with jobs.running(self.database, JOB, now_us) as mine:
+            if not mine:
                 return {}
-        gone = {table.name: self._expired(table, query) for table, query in self._due(now_us)}
-        if self.policy.keep_events_days is not None:
-            gone[events.name] = self._silent(now_us - round(self.policy.keep_events_days * DAY_US))
-        self._rebuild(now_us)
-        with self.database.writing() as connection:
-            jobs.done(connection, JOB, now_us)
+            gone = {table.name: self._expired(table, query) for table, query in self._due(now_us)}
+            if days is not None:
+                gone[events.name] = self._silent(now_us - round(days * DAY_US))
+            self._rebuild(now_us)
         return gone
 
     def _due(self, now_us: int) -> list[tuple[sa.Table, sa.Select[Any]]]:
@@ -168,10 +167,11 @@ def _forget(connection: sa.Connection, ids: Sequence[str], before_us: int) -> in
     )
     group_of = members(connection, [*{*ids, *connection.execute(merged).scalars()}])
     all_ids = [*group_of]
+    hold(connection, all_ids)  # else what comes meanwhile would go, too
     came = sa.or_(events.c.occurred_us >= before_us, events.c.received_us >= before_us)
     heard = sa.select(events.c.lead_id).where(events.c.lead_id.in_(all_ids), came)
     open_ = sa.select(handoffs.c.lead_id).where(
-        handoffs.c.lead_id.in_(all_ids), handoffs.c.status.in_(OPEN)
+        handoffs.c.lead_id.in_(all_ids), handoffs.c.status.in_(life.OPEN)
     )
     kept = {group_of[each] for each in connection.execute(heard.union(open_)).scalars()}
     silent = [each for each, group in group_of.items() if group not in kept]

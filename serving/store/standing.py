@@ -1,17 +1,14 @@
 """How leads stand now, and how they were judged before, for those who read."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 
-from serving.store.received import INQUIRY, members
+from serving.store import life
+from serving.store.received import INQUIRY, members, suppressions
 from serving.store.tables import decisions, events, handoffs, leads, models, outcomes
-
-OPEN = ("proposed", "accepted", "contacted", "appointment", "visit", "closing")
-"""Of a hand-off: the lead is where it says; of a proposal, the lead is flagged."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +18,8 @@ class Standing:
     Attributes
     ----------
     row : row of the table `leads`
+    suppress : list of str
+        Why it is never flagged.
     state : str
         As DOMAIN's life of a lead has it: raw, inquiry, nurtured, flagged, accepted, …
     events : int
@@ -28,10 +27,11 @@ class Standing:
     decision : row of the table `decisions`, or None
         None where it was never scored.
     handoff : row of the table `handoffs`, or None
-        The newest.
+        The open one, else the newest, of it and of those merged into it.
     """
 
     row: sa.Row[Any]
+    suppress: list[str]
     state: str
     events: int
     decision: sa.Row[Any] | None
@@ -55,14 +55,18 @@ def standing(connection: sa.Connection, lead_id: str) -> Standing | None:
         events.c.lead_id.in_(ids)
     )
     count, inquiries = connection.execute(seen).one()
-    newest = sa.select(handoffs).where(handoffs.c.lead_id == row.lead_id)
-    handoff = connection.execute(newest.order_by(handoffs.c.seq.desc()).limit(1)).one_or_none()
+    (suppress,) = suppressions(connection, [row])
+    counts = sa.case((handoffs.c.status.in_(life.OPEN), 0), else_=1)
+    newest = sa.select(handoffs).where(handoffs.c.lead_id.in_(ids))
+    newest = newest.order_by(counts, handoffs.c.seq.desc()).limit(1)
+    handoff = connection.execute(newest).one_or_none()
     last = sa.select(outcomes.c.outcome).where(outcomes.c.lead_id.in_(ids))
     closed = connection.execute(last.order_by(outcomes.c.closed_us.desc()).limit(1)).scalar()
     decision = sa.select(decisions).where(decisions.c.decision_id == row.decision_id)
     return Standing(
         row,
-        _state(row, count, inquiries, handoff, closed),
+        suppress,
+        _state(suppress, count, inquiries, handoff, closed),
         count,
         connection.execute(decision).one_or_none(),
         handoff,
@@ -103,11 +107,15 @@ def _record(connection: sa.Connection, lead_id: str) -> sa.Row[Any] | None:
 
 
 def _state(
-    row: sa.Row[Any], count: int, inquiries: int, handoff: sa.Row[Any] | None, closed: str | None
+    suppress: Sequence[str],
+    count: int,
+    inquiries: int,
+    handoff: sa.Row[Any] | None,
+    closed: str | None,
 ) -> str:
-    if handoff is not None and handoff.status in OPEN:
-        return "flagged" if handoff.status == "proposed" else str(handoff.status)
-    if json.loads(row.suppress):
+    if handoff is not None and handoff.status in (life.PROPOSED, *life.WORKED):
+        return "flagged" if handoff.status == life.PROPOSED else str(handoff.status)
+    if suppress:
         return "suppressed"
     if closed is not None:
         return closed

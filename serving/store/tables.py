@@ -36,6 +36,7 @@ leads = sa.Table(
     sa.Column("merged_into", sa.String(ID), index=True),
     _us("merged_us", nullable=True),
     sa.Column("episode", sa.Integer, nullable=False),
+    sa.Column("inquiry_seq", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("decision_id", SERIAL),
     _us("changed_us"),
     _us("scored_us", nullable=True),
@@ -44,7 +45,8 @@ leads = sa.Table(
 
 `suppress` is a JSON list; `changed_us` is when anything about it was last accepted and `scored_us`
 the moment its current decision (`decision_id`) was made: it is fresh where that is not before
-`changed_us`. `episode` counts its hand-offs."""
+`changed_us`. `episode` counts its hand-offs; `inquiry_seq` is the last inbound inquiry that was
+acted upon, also of those merged into it."""
 
 changes = sa.Table(
     "changes",

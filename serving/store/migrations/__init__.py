@@ -27,6 +27,8 @@ def upgrade(connection: sa.Connection, to: str = HEAD) -> None:
         They are of a newer one.
     """
     if connection.dialect.name == "postgresql":
+        for wait in ("lock_timeout", "statement_timeout"):  # for this transaction
+            connection.execute(sa.text(f"SET LOCAL {wait} = 0"))
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(LOCK)))
     try:
         if (

@@ -191,6 +191,7 @@ def upgrade() -> None:
         sa.Column("merged_into", sa.String(length=256), nullable=True),
         sa.Column("merged_us", sa.BigInteger(), nullable=True),
         sa.Column("episode", sa.Integer(), nullable=False),
+        sa.Column("inquiry_seq", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column(
             "decision_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True
         ),
