@@ -24,7 +24,7 @@ def console(*, result: bool = False) -> "Console":
     from rich.console import Console
 
     def screen(width: int | None = None) -> Console:
-        return Console(stderr=not result, soft_wrap=True, highlight=False, width=width)
+        return Console(stderr=not result, soft_wrap=True, highlight=False, emoji=False, width=width)
 
     return screen() if screen().is_terminal else screen(COLUMNS)
 

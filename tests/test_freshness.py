@@ -222,3 +222,17 @@ def test_a_pass_with_a_model_that_was_swapped_ends(service):
         old.scorer.digest,
         served_model(6).scorer.digest,
     }
+
+
+def test_what_the_model_does_not_know_is_a_warning_as_in_the_stateless_api(service):
+    sent = lead(
+        "L-1",
+        event(1, "carried pigeons", channel="pigeon"),
+        event(2, channel="web"),
+        attributes={"shoe_size": 43, "employees": 12},
+    )
+    put(service, sent)
+    body = {"leads": [sent], "as_of": iso(AS_OF_US)}
+    wanted = service.post("/v1/score", body).json()["results"][0]["warnings"]
+    assert len(wanted) == 3
+    assert shown(service)["current"]["warnings"] == wanted

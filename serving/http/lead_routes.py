@@ -15,9 +15,11 @@ from serving.http import problems
 from serving.http.documented import READ_STATUSES, answered
 from serving.http.pages import USUAL, Cursor, Limit, cursor, place
 from serving.http.reads import read
+from serving.http.remarks import unknown
 from serving.http.schemas import ReasonOut
 from serving.http.state import State
-from serving.store.received import members
+from serving.served_model import ServedModel
+from serving.store.received import members, names_of
 from serving.store.standing import Standing, history, standing
 
 Decision = Literal["hand_off", "nurture", "abstain", "suppressed"]
@@ -39,7 +41,8 @@ class CurrentOut(DecidedOut):
 
     lead_id: str
     warnings: list[dict[str, str]] = Field(
-        description="`stale`: something was accepted since, while no model was loaded."
+        description="What the model does not know, as of `/v1/score`; `stale`: something was "
+        "accepted since, while no model was loaded."
     )
 
 
@@ -107,7 +110,8 @@ def add_lead_routes(app: FastAPI, state: State) -> None:
     )
     async def lead(lead_id: str, request: Request) -> Response:
         """Return how a lead stands; of one that was merged, the one it is now."""
-        return await read(state, request, partial(_lead, lead_id=lead_id))
+        model = state.slot.model
+        return await read(state, request, partial(_lead, lead_id=lead_id, model=model))
 
     @app.get(
         "/v1/leads/{lead_id}/history",
@@ -128,8 +132,9 @@ def add_lead_routes(app: FastAPI, state: State) -> None:
         )
 
 
-def _lead(connection: sa.Connection, lead_id: str) -> bytes:
+def _lead(connection: sa.Connection, lead_id: str, model: ServedModel | None) -> bytes:
     found = _known(connection, lead_id)
+    strange = [] if model is None else _strange(connection, found.row.lead_id, model)
     decision = found.decision
     return to_json(
         {
@@ -137,7 +142,7 @@ def _lead(connection: sa.Connection, lead_id: str) -> bytes:
             "state": found.state,
             "events": found.events,
             "suppress": found.suppress,
-            "current": None if decision is None else _current(found),
+            "current": None if decision is None else _current(found, strange),
             "as_of": None if decision is None else iso(decision.as_of_us),
             "fresh": found.fresh,
             "decision_id": None if decision is None else decision.decision_id,
@@ -146,12 +151,22 @@ def _lead(connection: sa.Connection, lead_id: str) -> bytes:
     )
 
 
-def _current(found: Standing) -> dict[str, Any]:
-    warnings = []
+def _current(found: Standing, strange: list[dict[str, str]]) -> dict[str, Any]:
+    warnings = [*strange]
     if not found.fresh:
         detail = "something was accepted since: the lead will be scored when a model is loaded"
         warnings.append({"code": "stale", "detail": detail})
     return {"lead_id": found.row.lead_id, **_decided(found.decision), "warnings": warnings}
+
+
+def _strange(connection: sa.Connection, lead_id: str, model: ServedModel) -> list[dict[str, str]]:
+    """Name what was received of a lead and the model does not know, as ``/v1/score`` does."""
+    said = names_of(connection, [*members(connection, [lead_id])])
+    return [
+        *unknown("attribute", said.attributes - model.attributes.keys(), "ignored"),
+        *unknown("event_type", said.types - model.types, "counted as other activity"),
+        *unknown("channel", said.channels - model.channels, "counted as another channel"),
+    ]
 
 
 def _decided(row: Any) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Warnings about a lead in a request: what the model does not know, and what was ignored or odd."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass
 
 from features.history import History
@@ -46,8 +46,8 @@ def remarks(
 
 def _about_attributes(model: ServedModel, lead: LeadIn) -> Iterator[dict[str, str]]:
     if not lead.attributes.keys() <= model.attributes.keys():
-        unknown = lead.attributes.keys() - model.attributes.keys()
-        yield from _unknown("attribute", unknown, "ignored")
+        strangers = lead.attributes.keys() - model.attributes.keys()
+        yield from unknown("attribute", strangers, "ignored")
     for name, value in lead.attributes.items():
         attribute = model.attributes.get(name)
         if attribute is None or attribute.kind == "category" or not isinstance(value, str):
@@ -59,9 +59,9 @@ def _about_attributes(model: ServedModel, lead: LeadIn) -> Iterator[dict[str, st
 
 def _about_names(lead: LeadIn, strange: Strange) -> Iterator[dict[str, str]]:
     types = {event.event_type for event in lead.events} & strange.types
-    yield from _unknown("event_type", types, "counted as other activity")
+    yield from unknown("event_type", types, "counted as other activity")
     channels = {event.channel for event in lead.events if event.channel in strange.channels}
-    yield from _unknown("channel", channels, "counted as another channel")
+    yield from unknown("channel", channels, "counted as another channel")
 
 
 def _about_times(lead: LeadIn, as_of_us: int) -> Iterator[dict[str, str]]:
@@ -74,7 +74,8 @@ def _about_times(lead: LeadIn, as_of_us: int) -> Iterator[dict[str, str]]:
         yield {"code": "events_before_created_at", "detail": f"{early} before created_at: kept"}
 
 
-def _unknown(what: str, names: set[str], taken: str) -> Iterator[dict[str, str]]:
+def unknown(what: str, names: Set[str], taken: str) -> Iterator[dict[str, str]]:
+    """Give a warning for each name that the model does not know, up to a number."""
     for name in sorted(names)[:MOST_NAMES]:
         detail = f"{_short(name)} is not known to the model: {taken}"
         yield {"code": f"unknown_{what}", "detail": detail}

@@ -13,6 +13,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from features.findings import UsageError
 from serving.store import migrations
 
 BUSY = "busy_timeout=5000"
@@ -201,7 +202,7 @@ def _engine(url: str) -> sa.Engine:
     try:
         parsed = sa.make_url(url)
     except sa.exc.ArgumentError as error:
-        raise DatabaseError(
+        raise UsageError(
             "the database URL cannot be read: write sqlite:///leadqual.db or "
             "postgresql://user:password@host/name"
         ) from error
@@ -210,7 +211,7 @@ def _engine(url: str) -> sa.Engine:
         return _sqlite(parsed)
     if backend == "postgresql":
         return _postgres(parsed.set(drivername="postgresql+psycopg"))
-    raise DatabaseError(
+    raise UsageError(
         f"{backend} databases are not supported: write sqlite:///leadqual.db or postgresql://…"
     )
 

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import sqlalchemy as sa
@@ -160,6 +160,29 @@ def _merged(
 ) -> list[sa.Row[Any]]:
     rows: Sequence[Any] = connection.execute(_MERGED, {"lead_ids": [*lead_ids]}).all()
     return [row for row in rows if until_us is None or row.merged_us <= until_us]
+
+
+class Names(NamedTuple):
+    """What was said about leads, by name."""
+
+    attributes: set[str]
+    types: set[str]
+    channels: set[str]
+
+
+def names_of(connection: sa.Connection, lead_ids: Sequence[str]) -> Names:
+    """Return which attributes, event types and channels were received about leads."""
+    type_ = sa.case(
+        (events.c.verified, events.c.event_type), else_=events.c.event_type + UNVERIFIED
+    )
+    of_leads = events.c.lead_id.in_(lead_ids)
+    attributes = sa.select(changes.c.attribute).where(changes.c.lead_id.in_(lead_ids))
+    queries = (
+        attributes,
+        sa.select(type_).where(of_leads),
+        sa.select(events.c.channel).where(of_leads, events.c.channel.is_not(None)),
+    )
+    return Names(*({*connection.execute(query.distinct()).scalars()} for query in queries))
 
 
 def received(
