@@ -98,9 +98,12 @@ class Courier:
         for each in claimed:
             now_us = self._now_us()
             secrets = endpoints.signing(each.secrets, now_us)
-            answers.append(
-                self._sender.send(each.url, each.message_id, each.payload, secrets, now_us)
-            )
+            try:
+                answer = self._sender.send(each.url, each.message_id, each.payload, secrets, now_us)
+            except Exception:
+                logger.exception("a message could not be sent")
+                answer = Answer(None, "not sent: the service failed on it")
+            answers.append(answer)
             if not _is_there(answers[-1]) or time.monotonic() > until:
                 break
         return answers

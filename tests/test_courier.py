@@ -266,3 +266,23 @@ def test_the_message_about_an_erasure_does_not_wait_for_one_who_is_gone(post):
         post.put("lead.erased")
         post.deliver()
     assert post.count() == 0
+
+
+def test_a_message_that_cannot_be_sent_by_a_bug_does_not_undo_what_was_sent(post, monkeypatch):
+    real, sent = Sender.send, []
+
+    def send(self, *given):
+        sent.append(given[1])
+        if len(sent) == 2:
+            raise ZeroDivisionError
+        return real(self, *given)
+
+    monkeypatch.setattr(Sender, "send", send)
+    with receiver() as told:
+        post.endpoint(told)
+        ids = [post.put() for _ in range(3)]
+        post.deliver()
+        assert told.ids == ids[:1]
+        post.deliver(after_seconds=10)
+    assert sorted(told.ids) == sorted(ids)
+    assert all(row.delivered_us is not None for row in post.deliveries())

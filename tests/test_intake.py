@@ -522,7 +522,8 @@ def test_an_erasure_takes_answers_along_that_name_the_lead(service):
     assert b"L-7" in service.rows(sa.select(tables.idempotency.c.body))[0][0]
     assert service.send("DELETE", "/v1/leads/L-7").status_code == 200
     assert service.rows(sa.select(tables.idempotency)) == []
-    service.post("/v1/leads", {"leads": [lead("L-7")]}, headers={"idempotency-key": "K-2"})
+    for key, again in (("K-2", lead("L-7")), ("K-3", bad)):
+        service.post("/v1/leads", {"leads": [again]}, headers={"idempotency-key": key})
     assert service.rows(sa.select(tables.idempotency)) == []
 
 

@@ -29,6 +29,7 @@ from serving.http.item_schemas import (
 from serving.http.problems import Fault, Problem
 from serving.http.state import State
 from serving.http.writes import Written, write
+from serving.store import tombstones
 from serving.store.call import Call
 from serving.store.intake import Sent, Taken, take
 from serving.store.items import Event, Lead, Link, Outcome, Result
@@ -110,7 +111,7 @@ def _take_leads(connection: sa.Connection, items: Items[LeadItem], call: Call) -
         for item in items.taken
     ]
     taken = take(connection, Sent(leads=sent), call)
-    return written(items, items.answer(taken.leads), taken)
+    return written(connection, items, items.answer(taken.leads), taken)
 
 
 def _take_events(connection: sa.Connection, items: Items[EventItem], call: Call) -> Written:
@@ -129,7 +130,7 @@ def _take_events(connection: sa.Connection, items: Items[EventItem], call: Call)
         for item in items.taken
     ]
     taken = take(connection, Sent(events=sent), call)
-    return written(items, items.answer(taken.events), taken)
+    return written(connection, items, items.answer(taken.events), taken)
 
 
 def _take_outcomes(connection: sa.Connection, items: Items[OutcomeItem], call: Call) -> Written:
@@ -138,12 +139,14 @@ def _take_outcomes(connection: sa.Connection, items: Items[OutcomeItem], call: C
         for item in items.taken
     ]
     taken = take(connection, Sent(outcomes=sent), call)
-    return written(items, items.answer(taken.outcomes), taken)
+    return written(connection, items, items.answer(taken.outcomes), taken)
 
 
-def written(items: Items[Any], answer: bytes, taken: Taken) -> Written:
+def written(connection: sa.Connection, items: Items[Any], answer: bytes, taken: Taken) -> Written:
     """Return what a request with items is answered; not kept where it names an erased lead."""
-    return Written(answer, taken.lead_ids, items.ids, again=not taken.gone)
+    named = {each for each in items.ids if each is not None}
+    gone = taken.gone or tombstones.erased(connection, named)
+    return Written(answer, taken.lead_ids, items.ids, again=not gone)
 
 
 def _read_merge(body: bytes) -> MergeRequest:

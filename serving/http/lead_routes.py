@@ -125,6 +125,8 @@ def add_lead_routes(app: FastAPI, state: State) -> None:
         limit: Limit = USUAL,
     ) -> Response:
         """Return every decision about a lead, and about those merged into it, newest first."""
+        if b"%2f" in request.scope.get("raw_path", b"").lower():  # of another lead's id
+            raise _unknown()
         return await read(
             state,
             request,
@@ -213,6 +215,10 @@ def _decision(row: Any) -> dict[str, Any]:
 def _known(connection: sa.Connection, lead_id: str) -> Standing:
     found = standing(connection, lead_id)
     if found is None:
-        detail = "there is no record of this lead: send it to POST /v1/leads"
-        raise problems.of(404, "unknown_lead", detail)
+        raise _unknown()
     return found
+
+
+def _unknown() -> problems.Problem:
+    detail = "there is no record of this lead: send it to POST /v1/leads"
+    return problems.of(404, "unknown_lead", detail)

@@ -119,7 +119,7 @@ def _take(connection: sa.Connection, batch: Batch, call: Call) -> Written:
             continue
         lead = next(leads) if each.lead else None
         results.append(_of_both(lead, next(links) if each.link else None))
-    return written(batch.messages, batch.messages.answer(results), taken)
+    return written(connection, batch.messages, batch.messages.answer(results), taken)
 
 
 def _of_both(lead: Result | None, link: Result | None) -> Result:

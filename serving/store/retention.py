@@ -162,17 +162,24 @@ def _with_events(connection: sa.Connection, after: str) -> list[str]:
 
 def _forget(connection: sa.Connection, ids: Sequence[str], before_us: int) -> int:
     """Delete the events of those leads that are silent, with those merged with them."""
-    merged = sa.select(leads.c.merged_into).where(
-        leads.c.lead_id.in_(ids), leads.c.merged_into.is_not(None)
-    )
-    group_of = members(connection, [*{*ids, *connection.execute(merged).scalars()}])
+    group_of = _groups(connection, ids)
     all_ids = [*group_of]
     hold(connection, all_ids)  # else what comes meanwhile would go, too
+    meanwhile = _groups(connection, ids).items() - group_of.items()  # these wait for the next run
     came = sa.or_(events.c.occurred_us >= before_us, events.c.received_us >= before_us)
     heard = sa.select(events.c.lead_id).where(events.c.lead_id.in_(all_ids), came)
     open_ = sa.select(handoffs.c.lead_id).where(
         handoffs.c.lead_id.in_(all_ids), handoffs.c.status.in_(life.OPEN)
     )
     kept = {group_of[each] for each in connection.execute(heard.union(open_)).scalars()}
+    for lead_id, into in meanwhile:
+        kept |= {group_of.get(lead_id, into), into}
     silent = [each for each, group in group_of.items() if group not in kept]
     return connection.execute(events.delete().where(events.c.lead_id.in_(silent))).rowcount
+
+
+def _groups(connection: sa.Connection, ids: Sequence[str]) -> dict[str, str]:
+    merged = sa.select(leads.c.merged_into).where(
+        leads.c.lead_id.in_(ids), leads.c.merged_into.is_not(None)
+    )
+    return members(connection, [*{*ids, *connection.execute(merged).scalars()}])
