@@ -105,6 +105,7 @@ def served(
         [*command, f"--port={port}"],
         cwd=ROOT,
         env={**os.environ, **(environment or {})},
+        stdout=subprocess.DEVNULL,  # lines of every request
         start_new_session=True,
     )
     try:
