@@ -7,7 +7,7 @@ from alembic.runtime.migration import MigrationContext
 
 from features.findings import UsageError
 from serving.store import migrations
-from serving.store.database import Database, DatabaseError
+from serving.store.database import TRIES, Collision, Database, DatabaseError
 from serving.store.tables import events, leads, metadata
 
 LEAD = {
@@ -90,6 +90,54 @@ def test_writers_of_one_process_wait_for_each_other(database):
     for thread in threads:
         thread.join()
     assert count(database, events) == 20
+
+
+def test_writes_that_wait_for_each_other_in_a_circle_are_done_anew(postgres_url):
+    database = Database.open(postgres_url)
+    with database.writing() as connection:
+        connection.execute(leads.insert(), [LEAD, LEAD | {"lead_id": "L-2"}])
+    both, tries = threading.Barrier(2), []
+
+    def grow(ids):
+        def work(connection):
+            tries.append(ids)
+            for at, each in enumerate(ids):
+                own = leads.update().where(leads.c.lead_id == each)
+                connection.execute(own.values(episode=leads.c.episode + 1))
+                if at == 0 and len(tries) <= 2:
+                    both.wait(10)
+
+        return database.write(work)
+
+    threads = [
+        threading.Thread(target=grow, args=(ids,)) for ids in (("L-1", "L-2"), ("L-2", "L-1"))
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert len(tries) == 3
+    with database.reading() as connection:
+        assert {*connection.execute(sa.select(leads.c.episode)).scalars()} == {2}
+    database.close()
+
+
+@pytest.mark.parametrize("collisions", [3, 4])
+def test_a_write_that_always_meets_another_is_given_up(postgres_url, collisions):
+    database, left = Database.open(postgres_url), [collisions]
+
+    def work(connection):
+        if left[0]:
+            left[0] -= 1
+            raise Collision("a deadlock")
+        return "done"
+
+    if collisions < TRIES:
+        assert database.write(work) == "done"
+    else:
+        with pytest.raises(Collision):
+            database.write(work)
+    database.close()
 
 
 def test_sqlite_has_a_write_on_disk_before_it_is_acknowledged(sqlite_url):

@@ -8,9 +8,7 @@ import sqlalchemy as sa
 
 from features.history import DAY_US
 from features.moments import iso
-from serving.http import writes
 from serving.store import audit, tables
-from serving.store.database import Collision
 from serving.store.tables import changes, decisions, events, leads, outcomes, tombstones
 from tests.scorers import AS_OF_US, EPOCH_US, json_leads
 from tests.states import crm, put
@@ -525,20 +523,3 @@ def test_an_erasure_takes_answers_along_that_name_the_lead(service):
     for key, again in (("K-2", lead("L-7")), ("K-3", bad)):
         service.post("/v1/leads", {"leads": [again]}, headers={"idempotency-key": key})
     assert service.rows(sa.select(tables.idempotency)) == []
-
-
-@pytest.mark.parametrize(("times", "status"), [(3, 200), (4, 503)])
-def test_a_transaction_that_met_another_is_tried_again(service, monkeypatch, times, status):
-    left = [times]
-
-    def collides(*given):
-        if left[0]:
-            left[0] -= 1
-            raise Collision("a deadlock")
-        return real(*given)
-
-    real = writes._written
-    monkeypatch.setattr(writes, "_written", collides)
-    answer = service.post("/v1/events", {"events": [event()]})
-    assert answer.status_code == status
-    assert writes.COLLISIONS == 3

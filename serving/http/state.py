@@ -11,6 +11,7 @@ from serving.http.meters import Meters
 from serving.served_model import ModelSlot
 from serving.store.database import Database
 from serving.store.policy import Policy
+from serving.store.turns import TOGETHER
 
 WRITERS = 5
 
@@ -42,5 +43,5 @@ class State:
 
     @cached_property
     def writers(self) -> Lane:
-        """Threads that write: one where only one may, else fewer than there are connections."""
-        return Lane(1 if self.database.is_sqlite else WRITERS)
+        """Threads that write: as many as share a commit, or fewer than there are connections."""
+        return Lane(TOGETHER if self.database.is_sqlite else WRITERS)

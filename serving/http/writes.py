@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -17,15 +16,10 @@ from serving.http.direct_route import JSON_TYPE, JsonBytes, read_body
 from serving.http.state import State
 from serving.store import audit
 from serving.store.call import Call
-from serving.store.database import Collision
 from serving.store.tables import idempotency
 
 KEY_HEADER, REPLAYED = "idempotency-key", (b"idempotency-replayed", b"true")
 LONGEST_KEY = 255
-COLLISIONS = 3
-"""After so many a request is answered with 503."""
-
-logger = logging.getLogger(__name__)
 
 Body = TypeVar("Body")
 
@@ -83,19 +77,7 @@ async def write(
     if key is not None and not 0 < len(key) <= LONGEST_KEY:
         detail = f"Idempotency-Key must have 1 to {LONGEST_KEY} characters"
         raise problems.of(400, "bad_idempotency_key", detail)
-    return await state.writers.run(
-        partial(_tried, partial(_written, state, request, body, parse, work, call, key))
-    )
-
-
-def _tried(written: Callable[[], Response]) -> Response:
-    """Write, again where another transaction stood in the way."""
-    for _ in range(COLLISIONS):
-        try:
-            return written()
-        except Collision:
-            logger.info("a transaction is tried again: it met another one")
-    return written()
+    return await state.writers.run(partial(_written, state, request, body, parse, work, call, key))
 
 
 def _written(  # noqa: PLR0917
@@ -111,7 +93,8 @@ def _written(  # noqa: PLR0917
     path = f"{request.method} {request.url.path}"
     action = f"{request.method} {request.scope['route'].path}"  # the path may name a lead
     fingerprint = hashlib.sha256(path.encode() + b"\n" + body).hexdigest()
-    with state.database.writing() as connection:
+
+    def done(connection: sa.Connection) -> Response:
         if key is not None and (seen := _seen(connection, call, key, fingerprint)):
             return seen
         done = work(connection, wanted, call)
@@ -125,7 +108,9 @@ def _written(  # noqa: PLR0917
             now_us=call.now_us,
             request_id=call.request_id,
         )
-    return JsonBytes(done.body)
+        return JsonBytes(done.body)
+
+    return state.database.write(done)
 
 
 def _seen(connection: sa.Connection, call: Call, key: str, fingerprint: str) -> Response | None:

@@ -4,17 +4,19 @@ SQLite keeps a write-ahead log that is on disk before a write is acknowledged; o
 to it. PostgreSQL serves several.
 """
 
+import logging
 import threading
-from collections.abc import Iterator
-from contextlib import closing, contextmanager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
 from features.findings import UsageError
 from serving.store import migrations
+from serving.store.turns import Turns, of_the_database
 
 BUSY = "busy_timeout=5000"
 PRAGMAS = (
@@ -33,8 +35,13 @@ SILENT_SECONDS = 15
 """After which a connection on which nothing is acknowledged is given up."""
 COLLISIONS = ("40001", "40P01")
 """What PostgreSQL calls a transaction that must be tried again, and a deadlock."""
+TRIES = 4
+"""After so many collisions a write is given up."""
 POOL = 8
 MEND = "check that it runs, that this URL is right, and the space on its disk"
+
+Result = TypeVar("Result")
+logger = logging.getLogger(__name__)
 
 
 class DatabaseError(RuntimeError):
@@ -56,6 +63,7 @@ class Database:
 
     engine: sa.Engine
     _alone: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    _turns: Turns = field(default_factory=Turns, repr=False)
 
     @classmethod
     def open(cls, url: str, *, create: bool = True) -> "Database":
@@ -101,6 +109,36 @@ class Database:
         """The URL without its password."""
         return self.engine.url.render_as_string()
 
+    def write(self, work: Callable[[sa.Connection], Result]) -> Result:
+        """Do some work in a transaction, and return what it gives when that is on disk.
+
+        On SQLite it may share the transaction with others that wait; see `Turns`. On PostgreSQL it
+        has its own, and is done anew where that met another one.
+
+        Parameters
+        ----------
+        work : callable
+            Given the connection; what it raises undoes it, and is raised here.
+
+        Raises
+        ------
+        DatabaseError
+            As `writing`; also where it had to wait too long.
+        """
+        if self.is_sqlite:
+            try:
+                return self._turns.do(work, self.writing, TURN_SECONDS)
+            except TimeoutError as error:
+                raise self._taken() from error
+        for _ in range(TRIES - 1):
+            try:
+                with self.writing() as connection:
+                    return work(connection)
+            except Collision:
+                logger.info("a transaction is tried again: it met another one")
+        with self.writing() as connection:
+            return work(connection)
+
     @contextmanager
     def writing(self) -> Iterator[sa.Connection]:
         """Give a connection in a transaction that is on disk when the block ends.
@@ -118,14 +156,17 @@ class Database:
     @contextmanager
     def _alone_in_turn(self) -> Iterator[None]:
         if not self._alone.acquire(timeout=TURN_SECONDS):
-            raise DatabaseError(
-                f"the database {self.shown} was written for {TURN_SECONDS} s by others of this "
-                "process: send less at a time, or take PostgreSQL"
-            )
+            raise self._taken()
         try:
             yield
         finally:
             self._alone.release()
+
+    def _taken(self) -> DatabaseError:
+        return DatabaseError(
+            f"the database {self.shown} was written for {TURN_SECONDS} s by others of this "
+            "process: send less at a time, or take PostgreSQL"
+        )
 
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
@@ -152,7 +193,7 @@ class Database:
         """
         if not self.is_sqlite:
             return True
-        with self._refusing(), self._alone, closing(self.engine.raw_connection()) as connection:
+        with self._refusing(), self._alone_in_turn(), self._raw() as connection:
             return _checkpointed(connection.cursor())
 
     def rebuild(self) -> None:
@@ -162,9 +203,12 @@ class Database:
         """
         if not self.is_sqlite:
             return
-        with self._refusing(), self._alone, closing(self.engine.raw_connection()) as connection:
+        with self._refusing(), self._alone_in_turn(), self._raw() as connection:
             connection.cursor().execute("VACUUM")
             _checkpointed(connection.cursor())
+
+    def _raw(self) -> AbstractContextManager[Any]:
+        return closing(self.engine.raw_connection())
 
     def close(self) -> None:
         """Close all connections."""
@@ -174,11 +218,8 @@ class Database:
     def _refusing(self) -> Iterator[None]:
         try:
             yield
-        except (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError) as error:
-            raise self._refused(error) from error
-        except sa.exc.DBAPIError as error:
-            damaged = type(error) is sa.exc.DatabaseError  # of SQLite: no database, or a torn one
-            if not (error.connection_invalidated or damaged):
+        except sa.exc.SQLAlchemyError as error:
+            if not of_the_database(error):
                 raise
             raise self._refused(error) from error
 

@@ -1,0 +1,145 @@
+"""Works that wait for a database to which only one may write: those that wait share a commit."""
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from time import monotonic
+from typing import Any, Generic, TypeVar
+
+import sqlalchemy as sa
+
+Result = TypeVar("Result")
+Transaction = Callable[[], AbstractContextManager[sa.Connection]]
+
+TOGETHER, TOGETHER_SECONDS = 32, 0.02
+"""So many works share a transaction at most, and none joins when it has lasted so long."""
+
+
+@dataclass(eq=False)
+class _Turn(Generic[Result]):
+    """A work that waits to be done.
+
+    Attributes
+    ----------
+    work : callable
+    over : bool
+        Nobody waits for it any more.
+    done : bool
+        Its transaction has ended, and it may be asked for its result.
+    given : what it gave
+    error : BaseException or None
+        What kept it from being done.
+    """
+
+    work: Callable[[sa.Connection], Result]
+    over: bool = False
+    done: bool = False
+    given: Result | None = None
+    error: BaseException | None = None
+
+    def take(self, connection: sa.Connection) -> None:
+        """Do it in a savepoint; what it raises is its own, but for what ails the database."""
+        try:
+            with connection.begin_nested():
+                self.given = self.work(connection)
+        except Exception as error:
+            if of_the_database(error):
+                raise
+            self.error = error
+
+    def result(self) -> Result:
+        """Return what it gave, or raise what it raised."""
+        if self.error is not None:
+            raise self.error
+        return self.given  # type: ignore[return-value]
+
+
+class Turns:
+    """The works that wait; one of those who brought them does as many as there are at a time.
+
+    A commit takes as long for many as for one: the longer the disk takes, the more wait and are
+    done by the next one (group commit).
+    """
+
+    def __init__(self) -> None:
+        self._waiting: deque[_Turn[Any]] = deque()
+        self._changed = threading.Condition()
+        self._led = False
+
+    def do(
+        self, work: Callable[[sa.Connection], Result], transaction: Transaction, seconds: float
+    ) -> Result:
+        """Do a work in a transaction, which others may share, and return what it gives.
+
+        Parameters
+        ----------
+        work : callable
+            Given the connection; what it raises undoes it alone, and is raised here.
+        transaction : callable
+            Gives the connection, and commits when its block ends.
+        seconds : float
+            For which it waits for others.
+
+        Raises
+        ------
+        TimeoutError
+            They took longer; it was not begun, or its end is not known.
+        """
+        turn = _Turn(work)
+        with self._changed:
+            self._waiting.append(turn)
+            if not self._changed.wait_for(lambda: turn.done or not self._led, seconds):
+                turn.over = True
+                raise TimeoutError
+            leads = self._led = not turn.done
+        if leads:
+            try:
+                while not turn.done:
+                    self._lead(transaction)
+            finally:
+                with self._changed:
+                    self._led = False
+                    self._changed.notify_all()
+        return turn.result()
+
+    def _lead(self, transaction: Transaction) -> None:
+        """Do what waits, in one transaction; all of it fails if the database cannot be used."""
+        taken: list[_Turn[Any]] = []
+        try:
+            with transaction() as connection:
+                until = monotonic() + TOGETHER_SECONDS
+                while turn := self._next(len(taken), until):
+                    taken.append(turn)
+                    turn.take(connection)
+        except Exception as error:  # noqa: BLE001  # raised by each of them
+            taken = taken or self._rest()
+            for turn in taken:
+                turn.error = turn.error or error
+        with self._changed:
+            for turn in taken:
+                turn.done = True
+            self._changed.notify_all()
+
+    def _next(self, taken: int, until: float) -> _Turn[Any] | None:
+        """Return the next work that somebody waits for, if it may join those that were taken."""
+        with self._changed:
+            while self._waiting and self._waiting[0].over:
+                self._waiting.popleft()
+            joins = not taken or (taken < TOGETHER and monotonic() < until)
+            return self._waiting.popleft() if self._waiting and joins else None
+
+    def _rest(self) -> list[_Turn[Any]]:
+        with self._changed:
+            rest = [*self._waiting]
+            self._waiting.clear()
+        return rest
+
+
+def of_the_database(error: Exception) -> bool:
+    """Tell whether a database cannot be used, rather than what was asked of it."""
+    if isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError | sa.exc.TimeoutError):
+        return True
+    damaged = type(error) is sa.exc.DatabaseError  # of SQLite: no database, or a torn one
+    return isinstance(error, sa.exc.DBAPIError) and (error.connection_invalidated or damaged)
