@@ -241,7 +241,13 @@ class LeadScorer:
         return self.calibration.probability(self.estimator.log_odds(X))
 
     def explain(
-        self, leads: Leads, as_of_us: Int64, rows: npt.NDArray[np.integer], language: str = "en"
+        self,
+        leads: Leads,
+        as_of_us: Int64,
+        rows: npt.NDArray[np.integer],
+        language: str = "en",
+        *,
+        X: npt.NDArray[np.float32] | None = None,
     ) -> list[tuple[Reason, ...]]:
         """Give the reasons for some rows: what each concept adds to the calibrated log-odds.
 
@@ -253,11 +259,14 @@ class LeadScorer:
             The rows to explain.
         language : "en" or "ja"
             Another language falls back to English.
+        X : float32 [k, features], optional
+            Of these rows, where it is computed already.
         """
         if leads.changes:
             leads, as_of_us = leads.at(rows, as_of_us[rows]), as_of_us[rows]
             rows = np.arange(len(leads))
-        X = feature_matrix.matrix(self.spec, leads, rows, as_of_us[rows])
+        if X is None:
+            X = feature_matrix.matrix(self.spec, leads, rows, as_of_us[rows])
         added = self.calibration.slope * self.estimator.contributions(X)
         return reasons.reasons(self.spec, X, added, leads, rows, as_of_us[rows], language)
 

@@ -29,11 +29,12 @@ def score(model: ServedModel, request: ScoreRequest, now_us: int, meters: Meters
     suppress = None
     if any(lead.suppress for lead in request.leads):
         suppress = [foremost(lead.suppress) for lead in request.leads]
-    scores = model.scorer.score(leads, moments, suppress=suppress)
+    X = model.scorer.matrix(leads, moments)
+    scores = model.scorer.judge(X, leads, moments, suppress=suppress)
     meters.scored(scores)
     reasons: Reasons = [[] for _ in request.leads]
     if request.reasons:
-        reasons = _reasons(model.scorer, leads, moments, scores, request.language)
+        reasons = _reasons(model.scorer, leads, moments, X, scores, request.language)
     strange = Strange.of(model, leads.history)
     results = to_json(list(_results(model, request, as_of_us, scores, reasons, strange)))
     return b'{"as_of":"%b","model":%b,"results":%b}' % (
@@ -74,10 +75,11 @@ def _results(  # noqa: PLR0917
         }
 
 
-def _reasons(
+def _reasons(  # noqa: PLR0917
     scorer: LeadScorer,
     leads: Leads,
     as_of_us: npt.NDArray[np.int64],
+    X: npt.NDArray[np.float32],
     scores: Scores,
     language: str,
 ) -> Reasons:
@@ -86,7 +88,8 @@ def _reasons(
     rows = np.flatnonzero(~np.isnan(scores.score))
     if len(rows):
         spoken = language.lower().partition("-")[0]
-        for row, found in zip(rows, scorer.explain(leads, as_of_us, rows, spoken), strict=True):
+        explained = scorer.explain(leads, as_of_us, rows, spoken, X=X[rows])
+        for row, found in zip(rows, explained, strict=True):
             reasons[row] = [vars(reason) for reason in found]
     return reasons
 

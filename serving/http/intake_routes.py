@@ -144,8 +144,8 @@ def _take_outcomes(connection: sa.Connection, items: Items[OutcomeItem], call: C
 
 def written(connection: sa.Connection, items: Items[Any], answer: bytes, taken: Taken) -> Written:
     """Return what a request with items is answered; not kept where it names an erased lead."""
-    named = {each for each in items.ids if each is not None}
-    gone = taken.gone or tombstones.erased(connection, named)
+    further = {each for each in items.ids if each is not None} - {*taken.lead_ids}
+    gone = taken.gone or (further and tombstones.erased(connection, further))
     return Written(answer, taken.lead_ids, items.ids, again=not gone)
 
 

@@ -53,8 +53,11 @@ def notes(connection: sa.Connection, before: int | None, limit: int) -> Sequence
 
 
 def salt_of(connection: sa.Connection) -> bytes:
-    """Return the salt of this database's hashes."""
-    return bytes.fromhex(connection.execute(_SALT).scalar_one())
+    """Return the salt of this database's hashes; it never changes, and is asked for once."""
+    if SALT not in connection.info:
+        connection.info[SALT] = bytes.fromhex(connection.execute(_SALT).scalar_one())
+    salt: bytes = connection.info[SALT]
+    return salt
 
 
 def hashed(lead_id: str, salt: bytes) -> str:

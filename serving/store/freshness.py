@@ -129,7 +129,8 @@ def judge(
     reasons: list[list[dict[str, Any]]] = [[] for _ in range(len(given))]
     rows = np.flatnonzero(~np.isnan(scores.score))
     if len(rows):
-        for row, found in zip(rows, scorer.explain(given, moments, rows, language), strict=True):
+        explained = scorer.explain(given, moments, rows, language, X=X[rows])
+        for row, found in zip(rows, explained, strict=True):
             reasons[row] = [vars(reason) for reason in found]
     digests = [hashlib.sha256(row.tobytes()).hexdigest() for row in X]
     return Judged(scores, reasons, digests, margin)
