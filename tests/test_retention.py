@@ -175,7 +175,7 @@ def test_it_goes_on_until_all_are_gone(database, monkeypatch, at_once):
 def test_one_process_does_it_at_a_time(database):
     insert(database, idempotency, answer("old", 100 * HOUR_US))
     with database.writing() as connection:
-        assert jobs.take(connection, "retention", NOW_US, jobs.LEASE_US)
+        assert jobs.take(connection, "retention", NOW_US, NOW_US + jobs.LEASE_US)
     assert run(database) == {}
     assert run(database, NOW_US + HOUR_US)["idempotency"] == 1
 
