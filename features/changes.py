@@ -1,6 +1,6 @@
 """What attributes of leads said, and since when; which of them are features stands elsewhere."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -110,6 +110,30 @@ class Timeline:
         before = self.before and self.before.filter(pa.array(row[:-1] != NO_LEAD))
         return replace(self, lead=lead, before=before).rows((lead != NO_LEAD) & ~late)
 
+    @classmethod
+    def joined(cls, parts: Sequence["Timeline"], rows: Sequence[Int64]) -> "Timeline":
+        """Put the histories of an attribute together that were read of some leads each.
+
+        Parameters
+        ----------
+        parts : sequence of Timeline
+            Read in the same way; their `source_row` stays.
+        rows : sequence of int64
+            For each part the new row of each of its leads.
+        """
+        own = [row[part.lead] for part, row in zip(parts, rows, strict=True)]
+        lead = np.concatenate(own).astype(np.int32)
+        order = np.argsort(lead, kind="stable")
+        before = [part.before for part in parts if part.before is not None]
+        return cls(
+            lead[order],
+            np.concatenate([part.changed_us for part in parts])[order],
+            np.concatenate([part.known_us for part in parts])[order],
+            _taken([part.values for part in parts], order),
+            np.concatenate([part.source_row for part in parts])[order],
+            _taken(before, np.argsort(np.concatenate(rows))) if before else None,
+        )
+
     @property
     def conflicting(self) -> Int64:
         """Rows of the table of changes that are overruled by another value of the same moment."""
@@ -203,6 +227,11 @@ def odd_histories(
             late = np.count_nonzero(once & ~begun & pc.is_valid(leads[name]).to_numpy())
             if late:
                 yield Fault("late_history", name, count=int(late))
+
+
+def _taken(parts: Sequence[pa.ChunkedArray], order: Int64) -> pa.ChunkedArray:
+    chunks = [chunk for part in parts for chunk in part.chunks]
+    return pa.chunked_array(chunks, parts[0].type).take(pa.array(order))
 
 
 def _cut(  # noqa: PLR0917

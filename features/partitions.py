@@ -27,11 +27,11 @@ from features.arrow_types import (
     read_as,
 )
 from features.checked_table import CATEGORIES, Plan
-from features.contract import ContractError, Example
+from features.contract import CHANGES, LEADS, ContractError, Example
 from features.faults import NO_ROWS, Int64
 from features.findings import EXAMPLES, Finding, merged
 from features.lookup import hashes
-from features.readings import Reading
+from features.readings import Clues, Reading, readings
 from features.shared_ids import Hashes
 from features.sources import Form, Layout, Source
 from features.threads import in_order
@@ -278,6 +278,32 @@ def _placed(finding: Finding, layout: Layout | None) -> Finding:
     places = named(layout, [case.where for case in cases])
     told = (Example(at, case.value) for at, case in zip(places, cases, strict=True))
     return replace(finding, examples=tuple(told))
+
+
+def with_readings(
+    splits: Mapping[str, Split],
+    clues: Callable[[Mapping[str, Source]], Mapping[str, Clues]],
+    threads: int = THREADS,
+) -> dict[str, Split]:
+    """Say how the histories of attributes are read, by all shares of the leads and the changes.
+
+    Parameters
+    ----------
+    splits : mapping of table name to Split
+        Without changes there is nothing to say.
+    clues : callable
+        Reads what a share of both tells.
+    threads : int
+    """
+    if CHANGES.name not in splits:
+        return dict(splits)
+
+    def told(at: int) -> Mapping[str, Clues]:
+        return clues({name: splits[name].share(at) for name in (LEADS.name, CHANGES.name)})
+
+    changes = splits[CHANGES.name]
+    found = readings(in_order(told, range(changes.shares), threads))
+    return {**splits, CHANGES.name: replace(changes, readings=found)}
 
 
 def split(

@@ -6,12 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import pyarrow as pa
 
-from features import rejects
+from features import partitions, rejects
 from features.contract import LEADS
 from features.findings import ContractError, Finding, UsageError
 from features.partitions import Split
@@ -345,7 +346,8 @@ class Job:
         with self.progress(rows, "read") as done:
             splits = shares.split_tables(self.sources, self.reader, run, number, done)
         rejecting = self.reject_file is not None
-        splits = shares.with_readings(splits, self.reader, self.threads, rejecting=rejecting)
+        clues = partial(self.reader.clues, rejecting=rejecting)
+        splits = partitions.with_readings(splits, clues, self.threads)
         shares.keep(run, self.sources, self.identity, splits)
         return splits
 

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -13,12 +13,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from features import partitions, rejects
-from features.contract import CHANGES, LEADS
+from features.contract import LEADS
 from features.findings import ContractError, Example, Finding
 from features.history import Int64
 from features.partitions import ROW, Split
 from features.profile import Look
-from features.readings import Clues, readings
 from features.rules import found as rule
 from features.sources import Source
 from features.threads import in_order
@@ -223,22 +222,6 @@ def split_tables(
     if not found[LEADS.name].rows and not found[LEADS.name].ragged:
         raise ContractError([rule("no_leads", LEADS.name)])
     return found
-
-
-def with_readings(
-    splits: dict[str, Split], reader: Reader, threads: int, *, rejecting: bool
-) -> dict[str, Split]:
-    """Say how histories of attributes are read, by all shares of the leads and changes."""
-    if CHANGES.name not in splits:
-        return splits
-
-    def clues(at: int) -> dict[str, Clues]:
-        own = {name: splits[name].share(at) for name in (LEADS.name, CHANGES.name)}
-        return reader.clues(own, rejecting=rejecting)
-
-    changes = splits[CHANGES.name]
-    found = readings(in_order(clues, range(changes.shares), threads))
-    return splits | {CHANGES.name: replace(changes, readings=found)}
 
 
 def taken_up(

@@ -41,14 +41,14 @@ def take(tmp_path, monkeypatch):
             patch.setattr(sampling, "BYTES_OF_SNAPSHOT", MEMORY // most)
             patch.setattr(shares, "fit", lambda sources, memory: not on_disk)
             told = {"until": None, "timezone": None, "now_us": NOW_US + 400 * DAY_US}
-            leads, events, outcomes = (
-                write(tmp_path / f"{name}.{kind}", getattr(world, name)) for name in NAMES
-            )
+            places = {
+                name: write(tmp_path / f"{name}.{kind}", getattr(world, name))
+                for name in (*NAMES, "changes")
+                if getattr(world, name) is not None
+            }
             given = inputs.history(
-                leads,
-                events,
-                outcomes,
-                config,
+                **places,
+                settings=config,
                 **told | options,
                 output=tmp_path / "m",
                 memory=MEMORY,
@@ -183,6 +183,67 @@ def test_the_model_and_its_report_are_those_of_a_run_in_memory(take, tmp_path):
     assert 0 < reports[0]["sample"]["share"] < 1 < reports[0]["sample"]["won_beside"]
     assert repr(reports[0]) == repr(reports[1])
     assert reports[0]["data"]["leads"] == 3_000
+
+
+def with_changes(world, *, since_created):
+    """Give the leads histories of attributes, in any order and some of them recorded late.
+
+    One says what the leads table says today, one is of numbers, one of few leads, one of none.
+    """
+    rng, rows = np.random.default_rng(4), []
+    created = world.leads["created_at"].cast(pa.int64()).to_pylist()
+    ids, classes = world.leads["lead_id"].to_pylist(), world.leads["class"].to_pylist()
+    for at, (lead, created_us) in enumerate(zip(ids, created, strict=True)):
+        days = np.sort(rng.integers(0, 40, 2))
+        rows += [(lead, created_us + int(days[0]) * DAY_US, "class", "乙", 0)]
+        rows += [(lead, created_us + int(days[1]) * DAY_US, "class", classes[at], int(days[0]))]
+        for day in (0, int(days[1])) if since_created else (int(days[1]),):
+            rows += [(lead, created_us + day * DAY_US, "size", str(rng.integers(9)), 0)]
+        if at % 300 == 7:
+            rows += [(lead, created_us, "stage", "late", 1), (lead, created_us, "stage", "new", 0)]
+    rows += [("stranger", created[0], "class", "甲", 0), (ids[3], created[3], "lead_id", "x", 0)]
+    rows = [rows[at] for at in rng.permutation(len(rows))]
+    lead, changed, attribute, value, later = zip(*rows, strict=True)
+    recorded = np.minimum(np.array(changed) + np.array(later) * DAY_US, NOW_US)
+    columns = {
+        "lead_id": pa.array(lead),
+        "changed_at": pa.array(np.minimum(changed, NOW_US), TIME),
+        "attribute": pa.array(attribute),
+        "value": pa.array(value),
+        "recorded_at": pa.array(recorded, TIME),
+    }
+    return replace(world, changes=pa.table(columns))
+
+
+@pytest.mark.parametrize("since_created", [True, False])
+@pytest.mark.parametrize("kind", ["parquet", "csv"])
+@pytest.mark.parametrize("most", [1_000_000, 6_000, 300], ids=["all", "winners apart", "few"])
+def test_histories_of_attributes_are_those_in_memory(take, most, kind, since_created):
+    world = with_changes(odd_world(), since_created=since_created)
+    until = {"until": "2026-03-01T00:00:00Z"}
+    whole, shared = (
+        take(world, on_disk=way, most=most, kind=kind, **until) for way in (False, True)
+    )
+    same(whole, shared)
+    assert shared.crm.leads.changes.keys() == {"class", "size", "stage"}
+    assert shared.crm.leads.changes["class"].before is None
+    assert shared.crm.leads.changes["size"].before is not None
+    assert {"conflicting_change", "reserved_attribute"} <= {f.rule for f in shared.crm.findings}
+
+
+def test_bad_rows_of_changes_are_set_aside_as_in_memory(take, tmp_path):
+    world = with_changes(odd_world(), since_created=True)
+    when = world.changes["changed_at"].to_pylist()
+    when[5] = when[900] = None
+    world = replace(world, changes=world.changes.set_column(1, "changed_at", pa.array(when, TIME)))
+    aside = tmp_path / "aside.csv"
+    lines, taken = [], []
+    for way in (False, True):
+        taken.append(take(world, on_disk=way, reject_file=str(aside), max_rejected_share=0.02))
+        lines.append(aside.read_text("utf-8-sig"))
+    same(*taken)
+    assert lines[0] == lines[1]
+    assert lines[0].count("missing_time") == 2
 
 
 def broken(world):

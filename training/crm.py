@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from features.changes import Timeline
 from features.contract import Finding
 from features.history import NO_CHANNEL, Codes, History, Int64, from_arrow
 from features.matrix import Leads, leads_from_arrow
@@ -185,7 +186,7 @@ def joined(parts: Sequence[Crm], origin: Overview, findings: tuple[Finding, ...]
     Parameters
     ----------
     parts : sequence of Crm
-        Without a history of attributes; at least one.
+        At least one. Of the changes' `source_row` nothing is meant any more.
     origin : Overview
         Of all leads.
     findings : tuple of Finding
@@ -201,10 +202,17 @@ def joined(parts: Sequence[Crm], origin: Overview, findings: tuple[Finding, ...]
             for part, start in zip(parts, starts[:-1], strict=True)
         ]
     )
+    rank = np.argsort(order)
+    changes = {
+        name: Timeline.joined(
+            [part.leads.changes[name] for part in parts], np.split(rank, starts[1:-1])
+        )
+        for name in parts[0].leads.changes
+    }
     return Crm(
         table,
-        leads_from_arrow(table, _segments(history, order)),
-        closes.of_leads(np.argsort(order)),
+        leads_from_arrow(table, _segments(history, order), changes=changes),
+        closes.of_leads(rank),
         parts[0].until_us,
         findings,
         origin if len(origin) > len(rows) else None,

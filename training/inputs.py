@@ -8,12 +8,13 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 from pydantic import ValidationError
 
-from features import moments
+from features import moments, partitions
 from features.checked_table import Plan, Terms, plan
 from features.column_map import per_table
-from features.contract import EVENTS, LEADS, OUTCOMES, ContractError, Table
+from features.contract import CHANGES, EVENTS, LEADS, OUTCOMES, TABLES, ContractError, Table
 from features.findings import UsageError
-from features.readers import Tables, inspect_tables, read_tables
+from features.readers import Tables, inspect_tables, read_clues, read_tables
+from features.readings import Clues
 from features.rules import MAX_REJECTED_SHARE
 from features.sources import Source, locate
 from features.undated import HORIZON_DAYS
@@ -189,13 +190,13 @@ def history(
 ) -> Iterator[Callable[[], Taken]]:
     """Give what reads the tables under the contract, and takes what fits into memory.
 
-    Tables that do not fit go through the disk beside `output`, in shares by lead; with changes, and
-    without dates, they are read whole: what those say of a row is told by all of them.
+    Tables that do not fit go through the disk beside `output`, in shares by lead. Those without
+    dates are read whole: what they say of a row is told by all of them.
     """
     terms = _terms(settings, until, timezone, now_us)
     places = {LEADS: leads, EVENTS: events, OUTCOMES: outcomes}
-    whole = changes is not None or settings.split.undated
-    sources = None if whole else _too_large(places, memory)
+    places |= {} if changes is None else {CHANGES: changes}
+    sources = None if settings.split.undated else _too_large(places, memory)
     if sources is None:
         yield lambda: _freed(
             sample(
@@ -219,15 +220,22 @@ def history(
 
     def read(own: Mapping[str, Source], aside: Path | None) -> Tables:
         return inspect_tables(
-            *(own[table.name] for table in places),
+            *(own[table.name] for table in (LEADS, EVENTS, OUTCOMES)),
             **terms,
             reject_file=aside,
             max_rejected_share=1.0,
+            changes=own.get(CHANGES.name),
         )
+
+    def clues(own: Mapping[str, Source]) -> Mapping[str, Clues]:
+        rejected = None if reject_file is None else 1.0
+        of_share = Terms(timezone, now_us, max_rejected_share=rejected)
+        return read_clues(own[LEADS.name], own[CHANGES.name], terms["columns"], of_share)
 
     aside = None if reject_file is None else Path(reject_file)
     with shares.split(_plans(sources, terms), sources, output, memory, progress) as splits:
-        on_disk = shares.Shares(splits, read, aside, max_rejected_share)
+        told = partitions.with_readings(splits, clues)
+        on_disk = shares.Shares(told, read, aside, max_rejected_share)
         yield lambda: _freed(on_disk.taken(settings, memory))
 
 
@@ -270,8 +278,9 @@ def _plans(sources: Mapping[str, Source], terms: Mapping[str, Any]) -> dict[str,
         Columns are missing.
     """
     found = {
-        table.name: plan(table, sources[table.name], terms["columns"][table.name], Terms())
-        for table in (LEADS, EVENTS, OUTCOMES)
+        table.name: plan(table, sources[table.name], terms["columns"].get(table.name, {}), Terms())
+        for table in TABLES
+        if table.name in sources
     }
     findings = [finding for each in found.values() for finding in each.findings]
     if any(finding.severity == "error" for finding in findings):
