@@ -5,13 +5,14 @@ Events, changes and outcomes keep the id that they were received with; readers f
 
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import replace
+from typing import Any
 
 import sqlalchemy as sa
 
 from serving.store import items
 from serving.store.held import Record, listed, reasons_in, row_of
 from serving.store.items import DUPLICATE, STORED, Link, Result
-from serving.store.tables import leads
+from serving.store.tables import leads, merges
 from training.scorer import OBJECTED
 
 UNKNOWN = items.rejected("unknown_lead", "lead_id", "is a lead without a record: send it first")
@@ -104,18 +105,15 @@ def _merged(
     connection: sa.Connection, link: Link, records: Mapping[str, Record], now_us: int
 ) -> dict[str, Record]:
     into = records[records[link.into].survivor]
-    known = records.get(link.lead_id)
-    if known is None:
-        created_us = min(link.known_us, now_us)
-        merged = Record(link.lead_id, created_us, now_us, (), None, into.lead_id, now_us)
+    merged = records.get(link.lead_id)
+    if merged is None:
+        merged = Record(link.lead_id, min(link.known_us, now_us), now_us)
         connection.execute(sa.insert(leads), [row_of(merged, now_us)])
-    else:
-        merged = replace(known, merged_into=into.lead_id, merged_us=now_us)
-        own = leads.c.lead_id == merged.lead_id
-        going = {"merged_into": into.lead_id, "merged_us": now_us}
-        connection.execute(sa.update(leads).where(own).values(**going))
-        earlier = leads.c.merged_into == merged.lead_id
-        connection.execute(sa.update(leads).where(earlier).values(**going))
+    going: dict[str, Any] = {"merged_into": into.lead_id, "merged_us": now_us}
+    group = (leads.c.lead_id == merged.lead_id) | (leads.c.merged_into == merged.lead_id)
+    rows = sa.select(leads.c.lead_id, *map(sa.literal, going.values())).where(group)
+    connection.execute(sa.insert(merges).from_select(["lead_id", *going], rows))
+    connection.execute(sa.update(leads).where(group).values(**going))
     reasons = tuple(dict.fromkeys((*into.suppress, *merged.suppress)))
     account_id = merged.account_id if into.account_id is None else into.account_id
     grown = replace(into, suppress=reasons, account_id=account_id)
@@ -123,10 +121,9 @@ def _merged(
         values = {"suppress": listed(reasons), "account_id": account_id}
         same = leads.c.lead_id == into.lead_id
         connection.execute(sa.update(leads).where(same).values(**values))
-    if known is not None:
-        _acted_upon(connection, into.lead_id, merged.lead_id)
-    found = {grown.lead_id: grown, merged.lead_id: merged} | {
-        lead_id: replace(record, merged_into=into.lead_id, merged_us=now_us)
+    _acted_upon(connection, into.lead_id, merged.lead_id)
+    found = {grown.lead_id: grown, merged.lead_id: replace(merged, **going)} | {
+        lead_id: replace(record, **going)
         for lead_id, record in records.items()
         if record.merged_into == merged.lead_id
     }

@@ -12,7 +12,7 @@ from features.attributes import Attribute
 from features.catalogue import UNVERIFIED
 from features.history import History, from_columns
 from features.matrix import Leads
-from serving.store.tables import changes, decisions, events, leads
+from serving.store.tables import changes, decisions, events, leads, merges
 
 INQUIRY = "inquiry"
 ALL = 2**63 - 1
@@ -28,13 +28,14 @@ class Until:
     Attributes
     ----------
     us : int
-    seq, change_id : int or None
-        The last event and change; None for all.
+    seq, change_id, merge_id : int or None
+        The last event, change and merger; None for all.
     """
 
     us: int
     seq: int | None = None
     change_id: int | None = None
+    merge_id: int | None = None
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Received:
         How many were received.
     newest_us : int
         When the newest of these events became known; 0 where there is none.
-    last_seq, last_change_id : list of int [n]
+    last_seq, last_change_id, last_merge_id : list of int [n]
         0 where nothing was.
     last_inquiry_seq : list of int [n]
         Of the inbound inquiry that was received last, 0 where there is none.
@@ -63,6 +64,7 @@ class Received:
     newest_us: int
     last_seq: list[int]
     last_change_id: list[int]
+    last_merge_id: list[int]
     last_inquiry_seq: list[int]
     suppress: list[list[str]]
 
@@ -107,9 +109,18 @@ _LOCK = (
     .order_by(leads.c.lead_id)
     .with_for_update()
 )
-_MERGED = sa.select(
-    leads.c.lead_id, leads.c.merged_into, leads.c.merged_us, leads.c.suppress
+_LAST_MERGE = sa.select(sa.func.max(merges.c.merge_id)).where(merges.c.lead_id == leads.c.lead_id)
+_MERGED: sa.Select[Any] = sa.select(
+    leads.c.lead_id,
+    leads.c.merged_into,
+    leads.c.suppress,
+    sa.func.coalesce(_LAST_MERGE.scalar_subquery(), 0).label("merge_id"),
 ).where(leads.c.merged_into.in_(_IDS))
+_MERGED_BY_THEN: sa.Select[Any] = (
+    sa.select(merges.c.lead_id, merges.c.merged_into, leads.c.suppress, merges.c.merge_id)
+    .join(leads, leads.c.lead_id == merges.c.lead_id)
+    .where(merges.c.merged_into.in_(_IDS), merges.c.merge_id <= sa.bindparam("merge_id"))
+)
 _VERIFIED = sa.or_(events.c.verified, events.c.unverified_seq > sa.bindparam("seq"))
 # Until a later event showed otherwise.
 _EVENTS: sa.Select[Any] = (
@@ -134,13 +145,10 @@ _CHANGES = (
 # Statements are built once: that takes as long as SQLite takes to carry them out.
 
 
-def members(
-    connection: sa.Connection, lead_ids: Sequence[str], merged_until_us: int | None = None
-) -> dict[str, str]:
+def members(connection: sa.Connection, lead_ids: Sequence[str]) -> dict[str, str]:
     """Give the lead that each id stands for: the ids themselves, and those merged into them."""
     found = {lead_id: lead_id for lead_id in lead_ids}
-    merged = _merged(connection, lead_ids, merged_until_us)
-    return found | {row.lead_id: row.merged_into for row in merged}
+    return found | {row.lead_id: row.merged_into for row in _merged(connection, lead_ids)}
 
 
 def suppressions(connection: sa.Connection, rows: Sequence[sa.Row[Any]]) -> list[list[str]]:
@@ -156,10 +164,13 @@ def _suppressed(rows: Sequence[sa.Row[Any]], merged: Sequence[sa.Row[Any]]) -> l
 
 
 def _merged(
-    connection: sa.Connection, lead_ids: Sequence[str], until_us: int | None = None
-) -> list[sa.Row[Any]]:
-    rows: Sequence[Any] = connection.execute(_MERGED, {"lead_ids": [*lead_ids]}).all()
-    return [row for row in rows if until_us is None or row.merged_us <= until_us]
+    connection: sa.Connection, lead_ids: Sequence[str], until_id: int | None = None
+) -> Sequence[sa.Row[Any]]:
+    """Return who was merged into leads, by then into those that were nobody else themselves."""
+    wanted: dict[str, Any] = {"lead_ids": [*lead_ids]}
+    if until_id is None:
+        return connection.execute(_MERGED, wanted).all()
+    return connection.execute(_MERGED_BY_THEN, wanted | {"merge_id": until_id}).all()
 
 
 class Names(NamedTuple):
@@ -206,11 +217,13 @@ def received(
     inquiries_since_us : int
         Older inquiries are no news.
     """
-    merged_until_us = None if until.seq is None else until.us
-    merged_until_us = None if until.seq is None else until.us
-    merged = _merged(connection, [row.lead_id for row in rows], merged_until_us)
+    merged = _merged(connection, [row.lead_id for row in rows], until.merge_id)
     place_of = {row.lead_id: at for at, row in enumerate(rows)}
     place_of |= {row.lead_id: place_of[row.merged_into] for row in merged}
+    last_merge_id = [0] * len(rows)
+    for row in merged:
+        at = place_of[row.lead_id]
+        last_merge_id[at] = max(last_merge_id[at], row.merge_id)
     found: list[list[sa.Row[Any]]] = [[] for _ in rows]
     wanted = {"lead_ids": [*place_of], "seq": ALL if until.seq is None else until.seq}
     for event in connection.execute(_EVENTS, wanted):
@@ -224,6 +237,7 @@ def received(
         max((_known_us(event) for own in found for event in own), default=0),
         [max((event.seq for event in own), default=0) for own in found],
         last_change_id,
+        last_merge_id,
         [_last_inquiry(own, inquiries_since_us) for own in found],
         _suppressed(rows, merged),
     )
