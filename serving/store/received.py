@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import sqlalchemy as sa
 
 from features.attributes import Attribute
@@ -16,6 +17,7 @@ from serving.store.tables import changes, decisions, events, leads, merges
 
 INQUIRY = "inquiry"
 ALL = 2**63 - 1
+ROWS_AT_ONCE = 2_000
 YES_NO = {"true": True, "false": False}
 
 Value = str | float | bool | None
@@ -67,6 +69,28 @@ class Received:
     last_merge_id: list[int]
     last_inquiry_seq: list[int]
     suppress: list[list[str]]
+
+
+class _Events(NamedTuple):
+    """Events in columns, those of each lead together in the order of time."""
+
+    lead_id: Sequence[str]
+    seq: Sequence[int]
+    occurred_us: Sequence[int]
+    recorded_us: Sequence[int | None]
+    received_us: Sequence[int]
+    event_type: Sequence[str]
+    channel: Sequence[str | None]
+    value: Sequence[float | None]
+    verified: Sequence[bool]
+
+    @property
+    def known_us(self) -> Sequence[int]:
+        """When they became known, as those say who sent them."""
+        if not any(self.recorded_us):
+            return self.occurred_us
+        pairs = zip(self.occurred_us, self.recorded_us, strict=True)
+        return [max(occurred, recorded or 0) for occurred, recorded in pairs]
 
 
 def locked(connection: sa.Connection, lead_ids: Iterable[str]) -> list[sa.Row[Any]]:
@@ -126,13 +150,9 @@ _VERIFIED = sa.or_(events.c.verified, events.c.unverified_seq > sa.bindparam("se
 _EVENTS: sa.Select[Any] = (
     sa.select(
         *(
-            events.c[name]
-            for name in (
-                *("lead_id", "seq", "occurred_us", "recorded_us", "received_us"),
-                *("event_type", "channel", "value"),
-            )
-        ),
-        _VERIFIED.label("verified"),
+            _VERIFIED.label(name) if name == "verified" else events.c[name]
+            for name in _Events._fields
+        )
     )
     .where(events.c.lead_id.in_(_IDS), events.c.seq <= sa.bindparam("seq"))
     .order_by(events.c.occurred_us, events.c.seq)
@@ -224,46 +244,61 @@ def received(
     for row in merged:
         at = place_of[row.lead_id]
         last_merge_id[at] = max(last_merge_id[at], row.merge_id)
-    found: list[list[sa.Row[Any]]] = [[] for _ in rows]
-    wanted = {"lead_ids": [*place_of], "seq": ALL if until.seq is None else until.seq}
-    for event in connection.execute(_EVENTS, wanted):
-        found[place_of[event.lead_id]].append(event)
+    said = _events(connection, place_of, ALL if until.seq is None else until.seq)
+    place = np.array([place_of[lead_id] for lead_id in said.lead_id], np.int64)
+    lengths = np.bincount(place, minlength=len(rows)).tolist()
     columns, last_change_id = _attributes(connection, place_of, len(rows), attributes, until)
     created_us = np.array([row.created_us for row in rows], np.int64)
     return Received(
         rows,
-        Leads(created_us, columns, _history(found), np.arange(len(rows))),
-        [len(own) for own in found],
-        max((_known_us(event) for own in found for event in own), default=0),
-        [max((event.seq for event in own), default=0) for own in found],
+        Leads(created_us, columns, _history(said, lengths), np.arange(len(rows))),
+        lengths,
+        max(map(min, said.known_us, said.received_us), default=0),
+        _last(said.seq, place, len(rows)),
         last_change_id,
         last_merge_id,
-        [_last_inquiry(own, inquiries_since_us) for own in found],
+        _last(_inquiries(said, inquiries_since_us), place, len(rows)),
         _suppressed(rows, merged),
     )
 
 
-def _known_us(event: sa.Row[Any]) -> int:
-    """Tell when an event became known, by the clock of whoever received it at the latest."""
-    return min(max(event.occurred_us, event.recorded_us or 0), event.received_us)
+def _events(connection: sa.Connection, place_of: Mapping[str, int], seq: int) -> _Events:
+    """Read events by columns: what is done row by row takes most of the time of a long history."""
+    columns: list[list[Any]] = [[] for _ in _Events._fields]
+    found = connection.execute(_EVENTS, {"lead_ids": [*place_of], "seq": seq})
+    for rows in found.partitions(ROWS_AT_ONCE):
+        for column, more in zip(columns, zip(*rows, strict=True), strict=True):
+            column.extend(more)
+    if len(place_of) > 1:
+        place = [place_of[lead_id] for lead_id in columns[0]]
+        order = sorted(range(len(place)), key=place.__getitem__)
+        columns = [[column[at] for at in order] for column in columns]
+    return _Events(*columns)
 
 
-def _last_inquiry(events_of_lead: Sequence[sa.Row[Any]], since_us: int) -> int:
-    inquiries = (e for e in events_of_lead if e.event_type == INQUIRY and e.occurred_us >= since_us)
-    return max((event.seq for event in inquiries), default=0)
+def _last(numbers: Sequence[int], place: npt.NDArray[np.int64], rows: int) -> list[int]:
+    """Return the highest number at each place, 0 where there is none."""
+    found = np.zeros(rows, np.int64)
+    np.maximum.at(found, place, np.array(numbers, np.int64))
+    last: list[int] = found.tolist()
+    return last
 
 
-def _history(of_leads: Sequence[Sequence[sa.Row[Any]]]) -> History:
-    rows = [event for own in of_leads for event in own]
-    occurred = [event.occurred_us for event in rows]
-    late = any(event.recorded_us for event in rows)
+def _inquiries(said: _Events, since_us: int) -> list[int]:
+    """Return the `seq` of inquiries since a moment, 0 for other events."""
+    told = zip(said.event_type, said.occurred_us, said.seq, strict=True)
+    return [seq if kind == INQUIRY and at >= since_us else 0 for kind, at, seq in told]
+
+
+def _history(said: _Events, lengths: Sequence[int]) -> History:
+    kinds = zip(said.event_type, said.verified, strict=True)
     return from_columns(
-        [len(own) for own in of_leads],
-        occurred,
-        [max(e.occurred_us, e.recorded_us or 0) for e in rows] if late else occurred,
-        [e.event_type if e.verified else e.event_type + UNVERIFIED for e in rows],
-        [event.channel for event in rows],
-        [event.value for event in rows],
+        lengths,
+        said.occurred_us,
+        said.known_us,
+        [kind if verified else kind + UNVERIFIED for kind, verified in kinds],
+        said.channel,
+        said.value,
     )
 
 
