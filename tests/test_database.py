@@ -7,7 +7,7 @@ from alembic.runtime.migration import MigrationContext
 
 from features.findings import UsageError
 from serving.store import migrations
-from serving.store.database import TRIES, Collision, Database, DatabaseError
+from serving.store.database import PATIENT, TRIES, WAITS, Collision, Database, DatabaseError
 from serving.store.tables import events, leads, metadata
 
 LEAD = {
@@ -119,6 +119,30 @@ def test_writes_that_wait_for_each_other_in_a_circle_are_done_anew(postgres_url)
     assert len(tries) == 3
     with database.reading() as connection:
         assert {*connection.execute(sa.select(leads.c.episode)).scalars()} == {2}
+    database.close()
+
+
+def test_who_waits_for_a_row_too_long_is_told(postgres_url, monkeypatch):
+    monkeypatch.setitem(WAITS, "lock_timeout", 0.2)
+    database = Database.open(postgres_url)
+    with database.writing() as connection:
+        connection.execute(leads.insert(), LEAD)
+    with database.writing() as connection:
+        connection.execute(leads.update().values(episode=2))
+        with pytest.raises(DatabaseError, match="lock timeout"):
+            database.write(lambda other: other.execute(leads.update().values(episode=3)))
+    database.close()
+
+
+def test_a_statement_has_its_time_and_who_reads_whole_tables_has_more(postgres_url):
+    database = Database.open(postgres_url)
+    show = [f"SHOW {name}" for name in ("statement_timeout", *PATIENT)]
+    with database.reading() as connection:
+        assert {connection.exec_driver_sql(each).scalar() for each in show} == {"1min"}
+    with database.reading(patient=True) as connection:
+        assert {connection.exec_driver_sql(each).scalar() for each in show} == {"1h"}
+    with database.reading() as connection:
+        assert {connection.exec_driver_sql(each).scalar() for each in show} == {"1min"}
     database.close()
 
 
