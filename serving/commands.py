@@ -174,7 +174,7 @@ def replay(
     from training.registry import open_model
 
     url = settings.required_database_url(settings.read(database_url=database_url))
-    database = Database.open(url)
+    database = Database.open(url, create=False)
     try:
         with database.reading() as connection:
             name, version, digest = made_by(connection, decision_id)

@@ -23,12 +23,15 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from features.expected import expected
 from features.findings import UsageError
 from serving.store.policy import Policy
 
 PREFIX, NESTED = "LEADQUAL_", "__"
 FILE_VARIABLE = f"{PREFIX}SETTINGS_FILE"
 DOTENV = Path(".env")
+SECRET = ("database_url",)
+"""Settings whose values are not repeated."""
 NONE = "none"
 """Written where a setting shall have no value: for ever, or as the model says."""
 
@@ -163,6 +166,8 @@ def stated(file: str | None = None, **options: Any) -> Stated:
     origins: dict[str, str] = {}
     for origin, given in sources:
         for name, value in flat(given):
+            if name in _GROUPS:
+                raise UsageError(_ungrouped(origin, name))
             if name in KNOWN and name not in origins:
                 values[name], origins[name] = value, origin
     return Stated(_valid(values, origins), origins, tuple(_unknown_variables(os.environ)))
@@ -216,10 +221,16 @@ def _valid(values: Mapping[str, Any], origins: Mapping[str, str]) -> Settings:
         return Settings(**nested)
     except ValidationError as error:
         wrong = []
-        for item in error.errors(include_input=False):
+        for item in error.errors():
             name = ".".join(map(str, item["loc"]))
-            wrong.append(f"{variable(name)} ({origins.get(name, 'default')}): {item['msg']}")
-        raise UsageError(f"settings that cannot be used: {'; '.join(wrong)}") from error
+            given = NONE if item["input"] is None else item["input"]
+            got = "" if name in SECRET else f", got {given!r}"
+            place = f"{variable(name)} ({origins.get(name, 'default')})"
+            wrong.append(f"{place} {expected(item)}{got}")
+        raise UsageError(
+            f"settings that cannot be used: {'; '.join(wrong)}: mend them there, or leave them "
+            "out for the default"
+        ) from error
 
 
 def _file(path: Path) -> Mapping[str, Any]:
@@ -253,7 +264,16 @@ def _called(where: str, source: EnvSettingsSource) -> Mapping[str, Any]:
     try:
         return source()
     except SettingsError as error:
-        raise UsageError(f"{where} holds a setting that cannot be read: {error}") from error
+        group = next(name for name in _GROUPS if f'"{name}"' in str(error))
+        raise UsageError(_ungrouped(where, group)) from error
+
+
+def _ungrouped(where: str, group: str) -> str:
+    first = next(name for name in KNOWN if name.startswith(f"{group}."))
+    return (
+        f"{variable(group)} ({where}) must be an object of JSON: set its values one by one, such "
+        f"as {variable(first)}"
+    )
 
 
 def _unknown_variables(variables: Mapping[str, Any]) -> Iterator[str]:

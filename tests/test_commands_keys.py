@@ -1,6 +1,8 @@
 """`leadqual keys` and `leadqual settings`."""
 
 import json
+import sqlite3
+from contextlib import closing
 
 import pytest
 import sqlalchemy as sa
@@ -108,6 +110,7 @@ def test_what_the_commands_did_stands_in_the_audit(url):
     ],
 )
 def test_what_cannot_be_done_is_said(url, arguments, code, said):
+    Database.open(url).close()
     done = run("keys", *arguments, *(("--database-url", url) if arguments else ()))
     assert done.code == code
     assert said in done.err + done.out
@@ -119,6 +122,7 @@ def test_the_database_is_a_setting(url, monkeypatch):
     assert nowhere.code == 2
     assert "LEADQUAL_DATABASE_URL" in nowhere.err
     monkeypatch.setenv("LEADQUAL_DATABASE_URL", url)
+    Database.open(url).close()
     empty = run("keys", "list")
     assert empty.code == 0
     assert "leadqual keys create" in empty.err
@@ -127,12 +131,37 @@ def test_the_database_is_a_setting(url, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "url", ["sqlite:////nowhere/x.db", "postgresql://me:secret@127.0.0.1:1/leads"]
-)
-def test_a_database_that_cannot_be_used_ends_with_5_and_without_its_password(url):
+    ("url", "code"),
+    [("sqlite:////nowhere/x.db", 2), ("sqlite://", 2), ("mysql://me:secret@localhost/leads", 2),
+     ("secret", 2), ("postgresql://me:secret@127.0.0.1:1/leads", 5)],
+)  # fmt: skip
+def test_a_url_that_cannot_be_is_usage_and_a_database_that_fails_is_5(url, code):
     done = created(url)
-    assert done.code == 5
+    assert done.code == code
+    assert "database" in done.err
     assert "secret" not in done.out + done.err
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("keys", "list"), ("keys", "revoke", "0123456789ab"), ("replay", 1), ("export", "--output=o")],
+)
+def test_only_serving_and_making_a_key_make_a_database(url, tmp_path, command):
+    file = tmp_path / "leadqual.db"
+    for there in (False, True):
+        done = run(*command, "--database-url", url)
+        assert (done.code, done.out) == (2, "")
+        assert str(file) in done.err
+        assert "check --database-url" in done.err
+        assert "`leadqual keys create NAME" in done.err
+        assert file.exists() == there
+        file.touch()  # a database without tables
+    assert file.read_bytes() == b"" or not _tables(file)
+
+
+def _tables(file):
+    with closing(sqlite3.connect(file)) as connection:
+        return connection.execute("SELECT name FROM sqlite_master").fetchall()
 
 
 def test_settings_are_shown_with_their_origin_and_without_secrets(tmp_path, monkeypatch):

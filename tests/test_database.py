@@ -194,10 +194,33 @@ def test_a_file_that_is_no_database_is_refused(tmp_path):
         Database.open(f"sqlite:///{tmp_path / 'notes.db'}")
 
 
-def test_a_database_of_a_newer_version_is_refused(database_url):
+@pytest.mark.parametrize("create", [True, False])
+def test_a_database_of_a_newer_version_is_refused(database_url, create):
     database = Database.open(database_url)
     with database.writing() as connection:
         connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
     database.close()
     with pytest.raises(DatabaseError, match="newer version"):
-        Database.open(database_url)
+        Database.open(database_url, create=create)
+
+
+def test_a_database_of_an_older_version_is_brought_up_by_the_service_only(database_url):
+    database = Database.open(database_url)
+    with database.writing() as connection:
+        migrations.downgrade(connection, "0001")
+    database.close()
+    for _ in range(2):
+        with pytest.raises(DatabaseError, match="earlier version: start `leadqual serve`"):
+            Database.open(database_url, create=False)
+    Database.open(database_url).close()
+    Database.open(database_url, create=False).close()
+
+
+def test_tables_of_others_are_left_alone(database_url):
+    database = Database.open(database_url)
+    with database.writing() as connection:
+        migrations.downgrade(connection, "base")
+    database.close()
+    for _ in range(2):
+        with pytest.raises(UsageError, match="holds no tables of leadqual"):
+            Database.open(database_url, create=False)

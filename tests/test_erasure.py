@@ -24,6 +24,7 @@ from serving.store.tables import (
     handoffs,
     idempotency,
     leads,
+    merges,
     messages,
     outcomes,
     steps,
@@ -58,6 +59,8 @@ def fill(service, *lead_ids):
             connection.execute(outcomes.insert().values(**of, closed_us=1, outcome="won"))
             connection.execute(handoffs.insert().values(handoff))
             connection.execute(steps.insert().values(**of, **step, handoff_id=f"h-{lead_id}"))
+            merged = {"lead_id": lead_id, "merged_into": "somebody", "merged_us": 1}
+            connection.execute(merges.insert().values(merged))
             message_id = outbox.put(connection, "lead.outcome", lead_id, {"lead_id": lead_id}, 1)
             connection.execute(
                 deliveries.insert().values(message_id=message_id, endpoint_id="e", attempts=0)
@@ -147,6 +150,16 @@ def test_a_lead_of_which_only_events_came_is_erased_too(service):
         )
     assert erase(service, "only events").json()["rows"]["events"] == 1
     assert count(service, events) == 0
+
+
+def test_nothing_of_a_chain_of_mergers_stays(service):
+    put(service, *json_leads(1, 4))
+    for number in range(3):
+        body = {"into": f"L-{number + 1}"}
+        assert service.post(f"/v1/leads/L-{number}/merge", body).status_code == 200
+    assert count(service, merges) == 1 + 2 + 3
+    assert erase(service, "L-1").json()["rows"]["merges"] == 6
+    assert [naming(service, f"L-{number}") for number in range(4)] == [set()] * 4
 
 
 @pytest.mark.parametrize("asked", ["first-one", "twin"])

@@ -327,7 +327,9 @@ def test_an_application_follows_while_it_runs(world):
 
 def test_pauses_of_a_chore_vary_by_its_jitter(monkeypatch):
     waited: list[float] = []
-    chores = Chores([Chore("a", 10, lambda: None, jitter=0.2)], uniform=iter((0, 0.5, 1)).__next__)
+    chores = Chores(
+        [Chore("a", 10, lambda: None, jitter=0.2)], lambda: 0, uniform=iter((0, 0.5, 1)).__next__
+    )
     monkeypatch.setattr(chores._stopping, "wait", waited.append)
     monkeypatch.setattr(chores._stopping, "is_set", lambda: len(waited) == 3)
     chores._repeat(chores._chores[0])

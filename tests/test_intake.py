@@ -483,6 +483,46 @@ def test_an_objection_of_either_lead_holds_for_both(service):
     assert all("objected" in row.suppress for row in rows)
 
 
+def suppressed(service, lead_id):
+    return sorted(service.get(f"/v1/leads/{lead_id}").json()["suppress"])
+
+
+def test_a_suppression_of_a_merged_lead_holds_for_both_until_it_is_withdrawn(service):
+    sent(service, "leads", lead("L-0"), lead("L-1", suppress=["partner"]), lead("L-2"))
+    sent(service, "leads", lead("L-0", suppress=["customer"]))
+    merge(service, "L-0", "L-1")
+    merge(service, "L-1", "L-2")
+    assert suppressed(service, "L-2") == ["customer", "partner"]
+    assert shown(service, "L-0")["current"]["decision"] == "suppressed"
+    for lead_id, left in (("L-1", ["customer"]), ("L-0", [])):
+        assert statuses(sent(service, "leads", lead(lead_id, suppress=[]))) == ["updated"]
+        assert suppressed(service, "L-2") == left
+    assert shown(service, "L-2")["current"]["decision"] != "suppressed"
+
+
+def test_a_suppression_that_came_after_the_merger_is_withdrawn_again(service):
+    sent(service, "leads", lead("L-1"), lead("L-2", suppress=["partner"]))
+    merge(service, "L-1", "L-2")
+    sent(service, "leads", lead("L-1", suppress=["customer"]))
+    assert suppressed(service, "L-2") == ["customer", "partner"]
+    sent(service, "leads", lead("L-2", suppress=[]))
+    assert suppressed(service, "L-2") == ["customer"]
+    sent(service, "leads", lead("L-1", suppress=[]))
+    assert suppressed(service, "L-2") == []
+
+
+def test_an_objection_of_one_of_a_chain_is_never_withdrawn_from_any(service):
+    sent(service, "leads", *(lead(f"L-{n}") for n in range(4)))
+    merge(service, "L-0", "L-1")
+    sent(service, "leads", lead("L-0", suppress=["objected"]))
+    merge(service, "L-1", "L-2")
+    merge(service, "L-3", "L-2")
+    for lead_id in ("L-0", "L-2"):
+        sent(service, "leads", lead(lead_id, suppress=[]))
+    rows = service.rows(sa.select(leads.c.suppress))
+    assert [row.suppress for row in rows] == ['["objected"]'] * 4
+
+
 def test_an_objection_of_a_merged_lead_comes_to_the_one_it_is(service):
     sent(service, "leads", lead("L-1"), lead("L-2"))
     merge(service, "L-2", "L-1")

@@ -110,6 +110,61 @@ def test_metrics_tell_the_figures_and_that_the_database_is_up(service):
     assert 0 <= float(age) < 60
 
 
+def items(service):
+    """Return what is counted of items, by route and result, where it is not 0."""
+    line = r'^leadqual_items_total\{result="(\w+)",route="(.*)"\} (.*)$'
+    found = re.findall(line, service.get("/metrics").text, re.M)
+    return {(route, result): int(float(count)) for result, route, count in found if float(count)}
+
+
+def test_what_became_of_items_is_counted_by_route(service):
+    record = {"lead_id": "L-1", "created_at": iso(EPOCH_US)}
+    event = {"event_id": "E-1", "lead_id": "L-1", "event_type": "x", "occurred_at": iso(EPOCH_US)}
+    outcome = {"lead_id": "L-1", "closed_at": iso(EPOCH_US), "outcome": "won"}
+    message = {"type": "track", "messageId": "m", "userId": "L-1", "event": "y"}
+    assert items(service) == {}
+    news = record | {"attributes": {"industry": "it"}}
+    service.post("/v1/leads", {"leads": [record, record, news, {"lead_id": "L-2"}]})
+    both = {"events": [event, event, event | {"value": 2}]}
+    for _ in range(2):  # the answer that is given again counts once
+        service.post("/v1/events", both, headers={"idempotency-key": "once"})
+    service.post("/v1/outcomes", {"outcomes": [outcome]})
+    service.post("/v1/batch", {"batch": [message, {"type": "page"}]})
+    service.post("/v1/leads/L-1/merge", {"into": "L-1"})
+    assert items(service) == {
+        ("/v1/leads", "stored"): 1,
+        ("/v1/leads", "duplicate"): 1,
+        ("/v1/leads", "updated"): 1,
+        ("/v1/leads", "rejected"): 1,
+        ("/v1/events", "stored"): 1,
+        ("/v1/events", "duplicate"): 1,
+        ("/v1/events", "conflict"): 1,
+        ("/v1/outcomes", "stored"): 1,
+        ("/v1/batch", "stored"): 1,
+        ("/v1/batch", "rejected"): 1,
+    }
+
+
+def test_what_is_not_kept_is_not_counted(service):
+    event = {"event_id": "E-1", "lead_id": "L-1", "event_type": "x", "occurred_at": iso(EPOCH_US)}
+
+    def full(_connection):
+        raise DatabaseError("the disk is full")
+
+    sa.event.listen(service.database.engine, "commit", full)
+    assert service.post("/v1/events", {"events": [event]}).status_code == 503
+    sa.event.remove(service.database.engine, "commit", full)
+    assert items(service) == {}
+    service.post("/v1/events", {"events": [event]})
+    assert items(service) == {("/v1/events", "stored"): 1}
+
+
+def test_every_chore_is_told_of_from_the_start(service):
+    found = service.get("/metrics").text
+    told = re.findall(r'^leadqual_chore_failures_total\{chore="(\w+)"\} 0.0$', found, re.M)
+    assert sorted(told) == ["deliver", "figures", "keys", "overdue", "pulse", "rescore", "retain"]
+
+
 class Refusing:
     """A database that is down, or hangs."""
 

@@ -1,4 +1,5 @@
 import json
+from itertools import pairwise
 
 import pytest
 import sqlalchemy as sa
@@ -9,7 +10,7 @@ from features.moments import iso
 from serving.served_model import ServedModel
 from serving.store.policy import Policy
 from serving.store.replay import replay
-from serving.store.tables import decisions, events, leads
+from serving.store.tables import decisions, events, leads, merges
 from tests.commands import run
 from tests.scorers import EPOCH_US, json_leads, small_scorer
 from tests.states import crm, put, served_model
@@ -62,6 +63,31 @@ def test_a_flag_that_was_kept_by_the_margin_is_kept_again(database_url):
         whys = [row[0] for row in service.rows(sa.select(decisions.c.why))]
         assert "kept_within_margin" in whys
         assert {again(service, each).same for each in ids(service)} == {"bit for bit"}
+
+
+def test_decisions_before_and_between_mergers_come_out_again(service):
+    sent = json_leads(4, 4)
+    names = [lead["lead_id"] for lead in sent]
+    put(service, *sent)
+    for lead_id, into in pairwise(names):
+        answer = service.post(f"/v1/leads/{lead_id}/merge", {"into": into})
+        assert answer.status_code == 200, answer.text
+    made = service.rows(sa.select(decisions.c.lead_id, decisions.c.features_digest))
+    assert [row.lead_id for row in made] == [*names, *names[1:]]
+    assert len({row.features_digest for row in made}) == len(made)
+    for decision_id in ids(service):
+        found = again(service, decision_id)
+        assert (found.same, found.missing) == ("bit for bit", ()), found
+
+
+def test_mergers_that_are_not_kept_are_said_to_be_missing(service):
+    put(service, *json_leads(4, 2))
+    assert service.post("/v1/leads/L-0/merge", {"into": "L-1"}).status_code == 200
+    with service.database.writing() as connection:
+        connection.execute(sa.delete(merges))
+    found = again(service, ids(service)[-1])
+    assert found.same == "no"
+    assert found.missing[-1] == "which leads had been merged into it is not kept any more"
 
 
 def test_a_lead_that_objected_replays_as_it_did(service):

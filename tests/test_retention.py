@@ -71,7 +71,7 @@ def decision(number, lead_id, age_us):
         "decision_id": number, "lead_id": lead_id, "as_of_us": 1, "decided_us": NOW_US - age_us,
         "cause": "event", "decision": "nurture", "why": "", "reasons": "[]", "margin": 0.0,
         "features_digest": "", "model_digest": "", "model_name": "", "model_version": "",
-        "last_seq": 0, "last_change_id": 0, "suppress": "[]",
+        "last_seq": 0, "last_change_id": 0, "last_merge_id": 0, "suppress": "[]",
     }  # fmt: skip
 
 

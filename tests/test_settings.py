@@ -15,11 +15,37 @@ def test_the_environment_is_read_with_a_prefix_and_options_come_first(monkeypatc
     assert (found.host, found.port, found.workers) == ("127.0.0.1", 9_000, 2)
 
 
-@pytest.mark.parametrize(("name", "value"), [("PORT", "70000"), ("PORT", "x"), ("WORKERS", "0")])
-def test_a_setting_that_cannot_be_used_is_named(monkeypatch, name, value):
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("PORT", "70000", "must be 65535 or less, got '70000'"),
+        ("PORT", "x", "must be a whole number, got 'x'"),
+        ("WORKERS", "0", "must be 1 or more, got '0'"),
+        ("WORKERS", "none", "must be a whole number, got 'none'"),
+        ("HOST", "none", "must be text, got 'none'"),
+        ("MODEL_CACHE", "none", "must be a path, got 'none'"),
+        ("MODEL_POLL_SECONDS", "inf", "must be a finite number, got 'inf'"),
+        ("LOG_LEVEL", "loud", "must be one of 'debug', 'info', 'warning' or 'error', got 'loud'"),
+        ("POLICY__SLA_HOURS", "0", "must be greater than 0, got '0'"),
+        ("POLICY__MARGIN", "x", "must be a number, got 'x'"),
+        ("POLICY__PRIVATE_WEBHOOKS", "perhaps", "must be true or false, got 'perhaps'"),
+        ("POLICY", "5", "must be an object of JSON: .*such as LEADQUAL_POLICY__SLA_HOURS"),
+        ("POLICY", "{", "must be an object of JSON: .*such as LEADQUAL_POLICY__SLA_HOURS"),
+    ],
+)
+def test_a_setting_that_cannot_be_used_is_named_with_what_it_must_be(
+    monkeypatch, name, value, said
+):
     monkeypatch.setenv(f"LEADQUAL_{name}", value)
-    with pytest.raises(UsageError, match=f"LEADQUAL_{name}"):
+    with pytest.raises(UsageError, match=rf"LEADQUAL_{name} \((the )?environment\) {said}"):
         settings.read()
+
+
+def test_a_url_of_a_wrong_kind_is_not_repeated(tmp_path):
+    (tmp_path / "s.toml").write_text("database_url = ['me:secret']\n")
+    with pytest.raises(UsageError, match=r"LEADQUAL_DATABASE_URL \(.*\) must be text: ") as error:
+        settings.read(str(tmp_path / "s.toml"))
+    assert "secret" not in str(error.value)
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """What machines do in a lead's name is marked, kept, and counted apart."""
 
 from dataclasses import replace
+from itertools import count
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -10,9 +11,11 @@ import sqlalchemy as sa
 from features.history import DAY_US
 from features.moments import iso, to_us
 from serving.served_model import ServedModel
+from serving.store.database import Database
+from serving.store.items import Event
 from serving.store.replay import replay
 from serving.store.tables import decisions, events
-from serving.store.verification import CLICK, OPEN, machine_made
+from serving.store.verification import CLICK, OPEN, machine_made, mark
 from tests.scorers import EPOCH_US, SPEC, small_scorer
 from tests.states import crm
 from training.simulator import HOUR_US, NOW_US, simulate
@@ -96,6 +99,54 @@ def test_a_burst_is_marked_in_whatever_order_and_batches_it_comes(service, order
 def test_only_what_the_rule_marks_is_unverified(service):
     send(service, *BURST, *ALONE, mail("v", "web_visit", 3))
     assert unverified(service) == {"o", "c-0", "c-1", "c-2"}
+
+
+def test_bursts_of_many_leads_and_days_are_found_in_one_batch(service):
+    burst = [
+        mail(f"{lead_id}/{day}/{n}", CLICK, day * 86_400 + 14 * n, lead_id)
+        for lead_id in map(str, range(40))
+        for day in (0, 1, 9)
+        for n in range(3)
+    ]
+    alone = [mail(f"alone {n}", CLICK, 3_600 * n, "alone") for n in range(80)]
+    last = burst[2::3]
+    send(service, *(each for each in burst if each not in last), *alone)
+    service.now_us += 1
+    assert unverified(service) == set()
+    send(service, *last)
+    assert unverified(service) == {each["event_id"] for each in burst}
+
+
+def test_what_lies_near_the_first_of_a_batch_is_seen_whatever_comes_after_it(service):
+    send(service, mail("c-0", CLICK, 0), mail("c-1", CLICK, 1))
+    service.now_us += 1
+    send(service, mail("c-2", CLICK, 2), mail("later", OPEN, 100))
+    assert unverified(service) == {"c-0", "c-1", "c-2"}
+
+
+def test_judging_an_event_does_not_take_longer_with_the_history_of_its_lead(sqlite_url):
+    database, steps = Database.open(sqlite_url), {}
+    with database.writing() as connection:
+        for lead_id, earlier in (("short", 100), ("long", 10_000)):
+            at = {"lead_id": lead_id, "event_type": OPEN, "source": "crm", "verified": True}
+            rows = [
+                {"event_id": f"{lead_id}/{n}", "occurred_us": n * DAY_US, "received_us": 1, **at}
+                for n in range(earlier)
+            ]
+            connection.execute(events.insert(), rows)
+            new = Event("crm", "new", lead_id, OPEN, DAY_US, DAY_US)
+            steps[lead_id] = _steps(connection, lambda new=new: mark(connection, [new], DAY_US))
+    database.close()
+    assert 0 < steps["long"] < 2 * steps["short"]
+
+
+def _steps(connection, work):
+    """Count the steps of SQLite's machine that some work takes."""
+    taken, own = count(), connection.connection.driver_connection
+    own.set_progress_handler(lambda: next(taken) < 0, 1)
+    work()
+    own.set_progress_handler(None, 0)
+    return next(taken)
 
 
 def test_a_burst_counts_as_a_type_of_its_own(service):

@@ -17,6 +17,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from features.catalogue import SALES_TYPES
+from features.expected import expected
 from features.matrix import WINDOWS_DAYS
 
 MOST_DAYS = 3_650
@@ -230,7 +231,7 @@ def _explain(found: ErrorDetails) -> str:
     if found["type"] == "value_error":
         return f"{key}: {found['ctx']['error']}"
     if found["type"] != "extra_forbidden":
-        return f"{key}: {found['msg']}, got {found['input']!r}"
+        return f"{key}: {expected(found)}, got {found['input']!r}"
     near = difflib.get_close_matches(str(where[-1]), _known(where[:-1]), n=1)
     return f"{key}: unknown key" + (
         f", did you mean {near[0]}?" if near else f"; known: {', '.join(_known(where[:-1]))}"

@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from features.expected import expected
 from features.findings import UsageError
 from training.config import RuleChoice
 from training.evidence import Evidence
@@ -57,7 +58,9 @@ def stated(
     except ValidationError as error:
         found = error.errors()[0]
         where = ".".join(str(part) for part in found["loc"])
-        raise UsageError(f"--{where or kinds[0]}: {found['msg']}") from error
+        own = found["type"] == "value_error"
+        said = found["ctx"]["error"] if own else f"{expected(found)}, got {found['input']!r}"
+        raise UsageError(f"--{where or kinds[0]}: {said}") from error
 
 
 def ruled(scorer: LeadScorer, choice: RuleChoice) -> LeadScorer:

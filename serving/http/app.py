@@ -70,12 +70,18 @@ def create_app(
         Where erasures are noted for after a restore.
     """
     pulse = None if database is None else Pulse(database)
-    meters = Meters([partial(gauges.of_model, slot), partial(gauges.of_database, pulse)])
+    chores: list[Chore] = []
+    meters = Meters(
+        [
+            partial(gauges.of_model, slot),
+            partial(gauges.of_database, pulse),
+            partial(gauges.of_chores, chores),
+        ]
+    )
     gate = None if database is None else Gate(database, now_us, rate_limit_per_second)
     fill: Callable[[], None] | None = None
     if load is not None:
         fill = partial(_load, slot, meters, load)
-    chores: list[Chore] = []
     bodies: list[type[BaseModel]] = [ScoreRequest]
     if slot.model is not None:
         meters.serving(slot.model.scorer)
@@ -89,7 +95,7 @@ def create_app(
         title="leadqual",
         version=API_VERSION,
         description=DESCRIPTION,
-        lifespan=partial(_lifespan, slot, fill, chores),
+        lifespan=partial(_lifespan, slot, fill, chores, now_us),
         redirect_slashes=False,
     )
     app.state.gate, app.state.pulse = gate, pulse
@@ -115,11 +121,12 @@ async def _lifespan(
     slot: ModelSlot,
     fill: Callable[[], None] | None,
     chores: list[Chore],
+    now_us: Callable[[], int],
     _app: FastAPI,
 ) -> AsyncIterator[None]:
     if slot.model is None and fill is not None:
         _filled(slot, fill)
-    running = Chores(chores)
+    running = Chores(chores, now_us)
     running.start()
     try:
         yield

@@ -1,10 +1,11 @@
 """What the parts of the service know about themselves, as families of Prometheus' metrics."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 
+from serving.chores import Chore
 from serving.served_model import ModelSlot
 from serving.store.pulse import Pulse
 
@@ -64,6 +65,27 @@ def of_database(pulse: Pulse | None) -> Iterator[Metric]:
     if found.last_event_age_seconds is not None:
         text = "Since an event was received."
         yield _gauge("leadqual_last_event_age_seconds", text, found.last_event_age_seconds)
+
+
+def of_chores(chores: Iterable[Chore]) -> Iterator[Metric]:
+    """Give how what is done by the clock goes."""
+    labels = ("chore",)
+    every = GaugeMetricFamily(
+        "leadqual_chore_every_seconds", "From a chore's end to its next beginning.", labels=labels
+    )
+    succeeded = GaugeMetricFamily(
+        "leadqual_chore_last_success_timestamp_seconds",
+        "When a chore ended well last; 0 where it never did.",
+        labels=labels,
+    )
+    failures = CounterMetricFamily(
+        "leadqual_chore_failures", "Times that a chore failed.", labels=labels
+    )
+    for chore in chores:
+        every.add_metric((chore.name,), chore.every_seconds)
+        succeeded.add_metric((chore.name,), chore.past.succeeded_us / 1e6)
+        failures.add_metric((chore.name,), chore.past.failures)
+    yield from (every, succeeded, failures)
 
 
 def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:

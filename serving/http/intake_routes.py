@@ -1,5 +1,6 @@
 """What clients send about leads: records, events, outcomes, and which of them are one."""
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -63,6 +64,7 @@ def add_intake_routes(app: FastAPI, state: State) -> None:
         ("/v1/leads", leads, LeadsRequest),
         ("/v1/outcomes", outcomes, OutcomesRequest),
     ):
+        state.meters.taken(path, ())  # counted from 0 on
         app.router.add_api_route(
             path,
             endpoint,
@@ -111,7 +113,7 @@ def _take_leads(connection: sa.Connection, items: Items[LeadItem], call: Call) -
         for item in items.taken
     ]
     taken = take(connection, Sent(leads=sent), call)
-    return written(connection, items, items.answer(taken.leads), taken)
+    return written(connection, items, taken.leads, taken)
 
 
 def _take_events(connection: sa.Connection, items: Items[EventItem], call: Call) -> Written:
@@ -130,7 +132,7 @@ def _take_events(connection: sa.Connection, items: Items[EventItem], call: Call)
         for item in items.taken
     ]
     taken = take(connection, Sent(events=sent), call)
-    return written(connection, items, items.answer(taken.events), taken)
+    return written(connection, items, taken.events, taken)
 
 
 def _take_outcomes(connection: sa.Connection, items: Items[OutcomeItem], call: Call) -> Written:
@@ -139,14 +141,17 @@ def _take_outcomes(connection: sa.Connection, items: Items[OutcomeItem], call: C
         for item in items.taken
     ]
     taken = take(connection, Sent(outcomes=sent), call)
-    return written(connection, items, items.answer(taken.outcomes), taken)
+    return written(connection, items, taken.outcomes, taken)
 
 
-def written(connection: sa.Connection, items: Items[Any], answer: bytes, taken: Taken) -> Written:
+def written(
+    connection: sa.Connection, items: Items[Any], taken_items: Sequence[Result], taken: Taken
+) -> Written:
     """Return what a request with items is answered; not kept where it names an erased lead."""
+    results = items.results(taken_items)
     further = {each for each in items.ids if each is not None} - {*taken.lead_ids}
     gone = taken.gone or (further and tombstones.erased(connection, further))
-    return Written(answer, taken.lead_ids, items.ids, again=not gone)
+    return Written(items.answer(results), taken.lead_ids, items.ids, results, again=not gone)
 
 
 def _read_merge(body: bytes) -> MergeRequest:

@@ -41,11 +41,14 @@ class Items(Generic[Item]):
         """Those that were not rejected."""
         return [item for item in self.read if not isinstance(item, Result)]
 
+    def results(self, taken: Sequence[Result]) -> list[Result]:
+        """Return what became of each, by the results of those that were not rejected."""
+        coming = iter(taken)
+        return [each if isinstance(each, Result) else next(coming) for each in self.read]
+
     def answer(self, results: Sequence[Result]) -> bytes:
-        """Return JSON as `item_schemas.ItemsAnswer`, by the results of those that were taken."""
-        coming = iter(results)
-        found = [each if isinstance(each, Result) else next(coming) for each in self.read]
-        shown = [self._shown(at, result) for at, result in enumerate(found)]
+        """Return JSON as `item_schemas.ItemsAnswer`, by the results of all."""
+        shown = [self._shown(at, result) for at, result in enumerate(results)]
         return to_json({"results": shown})
 
     def _shown(self, at: int, result: Result) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from threading import Lock
+from typing import get_args
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, InfoMetricFamily
@@ -13,9 +14,12 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
+from serving.store.items import CONFLICT, Result, Status
 from training.scorer import DECISIONS, LeadScorer, Scores
 
 SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+FATES: tuple[str, ...] = (*get_args(Status), CONFLICT)
+"""Of an item: its status, but for a rejected one that was sent before with other content."""
 SCORES = (0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 
 
@@ -36,6 +40,7 @@ class Meters(Collector):
         self._seconds: dict[tuple[str, str, int], _Tally] = defaultdict(lambda: _Tally(SECONDS))
         self._scores = _Tally(SCORES)
         self._decisions = [0] * len(DECISIONS)
+        self._items: dict[str, dict[str, int]] = defaultdict(lambda: dict.fromkeys(FATES, 0))
         self._model: dict[str, str] = {}
         self._registry = CollectorRegistry()
         self._registry.register(self)
@@ -54,6 +59,13 @@ class Meters(Collector):
                     self._scores.add(score)
             for decision in scores.decision.tolist():
                 self._decisions[decision] += 1
+
+    def taken(self, route: str, results: Iterable[Result]) -> None:
+        """Count what became of the items of a request, once that is on disk."""
+        with self._lock:
+            counts = self._items[route]
+            for result in results:
+                counts[CONFLICT if result.code == CONFLICT else result.status] += 1
 
     def serving(self, scorer: LeadScorer) -> None:
         """Name the model that is served from now on."""
@@ -84,10 +96,18 @@ class Meters(Collector):
         )
         for name, count in zip(DECISIONS, self._decisions, strict=True):
             decisions.add_metric((name,), count)
+        items = CounterMetricFamily(
+            "leadqual_items",
+            "Leads, events, outcomes and messages that were sent, and what became of them.",
+            labels=("route", "result"),
+        )
+        for route, counts in self._items.items():
+            for fate, count in counts.items():
+                items.add_metric((route, fate), count)
         model = InfoMetricFamily("leadqual_model", "The model that is served.")
         if self._model:
             model.add_metric((), self._model)
-        yield from (seconds, scores, decisions, model)
+        yield from (seconds, scores, decisions, items, model)
 
 
 class _Tally:

@@ -55,6 +55,7 @@ def add_segment_routes(app: FastAPI, state: State) -> None:
         ("/v1/track", track, TrackRequest),
         ("/v1/batch", batch, BatchRequest),
     ):
+        state.meters.taken(path, ())  # counted from 0 on
         app.router.add_api_route(
             path,
             endpoint,
@@ -119,7 +120,7 @@ def _take(connection: sa.Connection, batch: Batch, call: Call) -> Written:
             continue
         lead = next(leads) if each.lead else None
         results.append(_of_both(lead, next(links) if each.link else None))
-    return written(connection, batch.messages, batch.messages.answer(results), taken)
+    return written(connection, batch.messages, results, taken)
 
 
 def _of_both(lead: Result | None, link: Result | None) -> Result:

@@ -16,6 +16,7 @@ from serving.http.direct_route import JSON_TYPE, JsonBytes, read_body
 from serving.http.state import State
 from serving.store import audit
 from serving.store.call import Call
+from serving.store.items import Result
 from serving.store.tables import idempotency
 
 KEY_HEADER, REPLAYED = "idempotency-key", (b"idempotency-replayed", b"true")
@@ -35,6 +36,8 @@ class Written:
     lead_ids : sequence of str
     mentioned : sequence of str or None
         Ids that the answer holds: an erasure takes it along if they are a lead's.
+    results : sequence of Result
+        What became of its items, if it has any.
     again : bool
         The answer may be kept, and given again for its ``Idempotency-Key``.
     """
@@ -42,6 +45,7 @@ class Written:
     body: bytes
     lead_ids: Sequence[str] = ()
     mentioned: Sequence[str | None] = ()
+    results: Sequence[Result] = ()
     again: bool = True
 
 
@@ -91,26 +95,29 @@ def _written(  # noqa: PLR0917
 ) -> Response:
     wanted = parse(body)
     path = f"{request.method} {request.url.path}"
-    action = f"{request.method} {request.scope['route'].path}"  # the path may name a lead
+    route = request.scope["route"].path  # the path may name a lead
     fingerprint = hashlib.sha256(path.encode() + b"\n" + body).hexdigest()
 
-    def done(connection: sa.Connection) -> Response:
+    def done(connection: sa.Connection) -> tuple[Response, Sequence[Result]]:
         if key is not None and (seen := _seen(connection, call, key, fingerprint)):
-            return seen
+            return seen, ()
         done = work(connection, wanted, call)
         if key is not None and done.again:
             _keep(connection, call, key, fingerprint, done)
         audit.note(
             connection,
             call.client,
-            action,
+            f"{request.method} {route}",
             done.lead_ids,
             now_us=call.now_us,
             request_id=call.request_id,
         )
-        return JsonBytes(done.body)
+        return JsonBytes(done.body), done.results
 
-    return state.database.write(done)
+    answer, results = state.database.write(done)
+    if results:
+        state.meters.taken(route, results)
+    return answer
 
 
 def _seen(connection: sa.Connection, call: Call, key: str, fingerprint: str) -> Response | None:

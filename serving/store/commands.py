@@ -59,7 +59,7 @@ def create(
     now_us = time.time_ns() // 1_000
     expires_us = None if expires_days is None else now_us + int(expires_days * DAY_US)
     wanted = [scope.strip() for scope in scopes.split(",") if scope.strip()]
-    with _database(database_url, settings) as database:
+    with _database(database_url, settings, create=True) as database:
         with database.writing() as connection:
             key = keys.create(connection, client, wanted, now_us, expires_us)
             _note(connection, f"keys create {keys.id_of(key)}", now_us)
@@ -126,12 +126,12 @@ def revoke(
 
 
 @contextmanager
-def _database(url: str | None, file: str | None) -> Iterator["Database"]:
+def _database(url: str | None, file: str | None, *, create: bool = False) -> Iterator["Database"]:
     from serving import settings
     from serving.store.database import Database
 
     stated = settings.read(file, database_url=url)
-    database = Database.open(settings.required_database_url(stated))
+    database = Database.open(settings.required_database_url(stated), create=create)
     try:
         yield database
     finally:

@@ -41,6 +41,10 @@ TRIES = 4
 """After so many collisions a write is given up."""
 POOL = 16
 """Connections: as many as writers, readers, lookups of keys and what is done by the clock need."""
+FIRST = (
+    "check --database-url and LEADQUAL_DATABASE_URL, or make one with `leadqual keys create NAME "
+    "--scopes …`"
+)
 MEND = "check that it runs, that this URL is right, and the space on its disk"
 
 Result = TypeVar("Result")
@@ -70,37 +74,47 @@ class Database:
 
     @classmethod
     def open(cls, url: str, *, create: bool = True) -> "Database":
-        """Open a database and bring its tables up to this version's.
+        """Open a database.
 
         Parameters
         ----------
         url : str
             ``sqlite:///leadqual.db`` (made where there is none) or ``postgresql://…``.
         create : bool
-            Whether a file of SQLite is made.
+            Whether its tables are made where there are none, and brought up to this version's.
 
         Raises
         ------
+        UsageError
+            The URL cannot be right, or there is no database and none is to be made.
         DatabaseError
-            It cannot be reached, was written by a newer version, or is none and not to be made.
+            It cannot be reached, or was written by another version.
         """
         database = cls(_engine(url))
-        if (
-            not create
-            and database.is_sqlite
-            and not Path(str(database.engine.url.database)).exists()
-        ):
-            raise DatabaseError(f"there is no {database.engine.url.database}: check --database-url")
+        if not create:
+            database._refuse_missing()
         try:
-            with database.writing() as connection:
-                migrations.upgrade(connection)
+            if create:
+                with database.writing() as connection:
+                    migrations.upgrade(connection)
+            else:
+                with database.reading() as connection:
+                    migrations.check(connection)
         except DatabaseError:
             database.close()
             raise
-        except migrations.Newer as newer:
+        except migrations.Empty as empty:
             database.close()
-            raise DatabaseError(f"{database.shown} {newer}") from newer
+            raise UsageError(f"{database.shown} {empty}: {FIRST}") from empty
+        except (migrations.Newer, migrations.Older) as other:
+            database.close()
+            raise DatabaseError(f"{database.shown} {other}") from other
         return database
+
+    def _refuse_missing(self) -> None:
+        file = self.engine.url.database
+        if self.is_sqlite and not Path(str(file)).is_file():
+            raise UsageError(f"there is no database {file}: {FIRST}")
 
     @property
     def is_sqlite(self) -> bool:
@@ -271,9 +285,12 @@ def _engine(url: str) -> sa.Engine:
 
 def _sqlite(url: sa.URL) -> sa.Engine:
     if not url.database or url.database == ":memory:":
-        raise DatabaseError("the database needs a file: write sqlite:///leadqual.db")
+        raise UsageError("the database needs a file: write sqlite:///leadqual.db")
     if not Path(url.database).absolute().parent.is_dir():
-        raise DatabaseError(f"the folder of {url.database} does not exist: make it first")
+        raise UsageError(
+            f"the folder of {url.database} does not exist: check --database-url and "
+            "LEADQUAL_DATABASE_URL, or make it first"
+        )
     engine = sa.create_engine(url, pool_size=POOL, max_overflow=0, pool_timeout=CONNECT_SECONDS)
 
     @sa.event.listens_for(engine, "connect")

@@ -22,13 +22,14 @@ from serving.store.tables import (
     handoffs,
     idempotency,
     leads,
+    merges,
     messages,
     outcomes,
     steps,
 )
 from serving.store.tombstones import LOCK, Tombstone
 
-OF_LEADS = (leads, handoffs, changes, events, outcomes, decisions, steps, messages)
+OF_LEADS = (leads, handoffs, merges, changes, events, outcomes, decisions, steps, messages)
 """The tables that name a lead in their column `lead_id`: first those whose rows are locked by
 whoever writes to the others, so that what they wrote is seen."""
 AT_ONCE = 1_000

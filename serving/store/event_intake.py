@@ -74,5 +74,7 @@ KIND = once.Kind(
     ("source", "event_id"),
     _row,
     _same,
-    items.rejected("conflict", "event_id", "was sent before by this source, with other content"),
+    items.rejected(
+        items.CONFLICT, "event_id", "was sent before by this source, with other content"
+    ),
 )

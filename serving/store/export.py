@@ -11,6 +11,7 @@ from serving.store import tables
 
 TABLES = (
     tables.leads,
+    tables.merges,
     tables.changes,
     tables.events,
     tables.outcomes,

@@ -191,6 +191,7 @@ def _keep(
             "features_digest": judged.digests[at],
             "last_seq": known.last_seq[at],
             "last_change_id": known.last_change_id[at],
+            "last_merge_id": known.last_merge_id[at],
             "suppress": json.dumps(known.suppress[at], ensure_ascii=False),
         }
         for at, row in enumerate(known.rows)

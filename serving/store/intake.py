@@ -16,7 +16,8 @@ from serving.store import (
 from serving.store.call import Call
 from serving.store.freshness import refresh
 from serving.store.held import hold
-from serving.store.items import NEW, Event, Lead, Link, Outcome, Result
+from serving.store.items import NEW, STORED, Event, Lead, Link, Outcome, Result
+from training.scorer import OBJECTED
 
 
 @dataclass(frozen=True)
@@ -85,9 +86,14 @@ def take(connection: sa.Connection, sent: Sent, call: Call) -> Taken:
     verification.mark(connection, fresh, call.now_us)
     outcomes = outcome_intake.store(connection, sent.outcomes, gone, call)
     leads, records = lead_intake.store(connection, sent.leads, held, gone, call)
-    suppressed = [each for each in held if records[each].suppress != held[each].suppress]
-    merging.agree(connection, records, suppressed)
+    objected = [
+        lead_id
+        for lead_id, before in held.items()
+        if OBJECTED in records[lead_id].suppress and OBJECTED not in before.suppress
+    ]
     links, records = merging.store(connection, sent.links, records, gone, call.now_us)
+    merged = [link.into for link, result in zip(sent.links, links, strict=True) if result is STORED]
+    merging.agree(connection, {records[each].survivor for each in (*objected, *merged)})
     results = (*leads, *events, *outcomes, *links)
     told = zip(sent.facts, results, strict=True)
     touched = {fact.lead_id for fact, result in told if result.status in NEW}

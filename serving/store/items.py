@@ -13,6 +13,8 @@ from serving.store.policy import DAY_US
 Value: TypeAlias = str | float | bool | None
 Status = Literal["stored", "updated", "duplicate", "rejected"]
 
+CONFLICT = "conflict"
+"""The code of an item that was sent before with other content."""
 NOT_SAID = 0
 """What an event without a time says of it."""
 

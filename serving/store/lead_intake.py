@@ -119,7 +119,7 @@ def _refusal(lead: Lead, known: Record | None, gone: Set[str], call: Call) -> Re
     if lead.assumed or min(lead.created_us, known.received_us) == known.created_us:
         return None
     detail = "is another moment than this lead's record has, and that is a fact"
-    return items.rejected("conflict", "created_at", detail)
+    return items.rejected(items.CONFLICT, "created_at", detail)
 
 
 def _amended(record: Record, lead: Lead) -> Record:

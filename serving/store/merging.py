@@ -5,13 +5,14 @@ Events, changes and outcomes keep the id that they were received with; readers f
 
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import replace
+from typing import Any
 
 import sqlalchemy as sa
 
 from serving.store import items
 from serving.store.held import Record, listed, reasons_in, row_of
 from serving.store.items import DUPLICATE, STORED, Link, Result
-from serving.store.tables import leads
+from serving.store.tables import leads, merges
 from training.scorer import OBJECTED
 
 UNKNOWN = items.rejected("unknown_lead", "lead_id", "is a lead without a record: send it first")
@@ -54,27 +55,24 @@ def store(
     return results, records
 
 
-def agree(
-    connection: sa.Connection, records: Mapping[str, Record], lead_ids: Iterable[str]
-) -> None:
-    """Let suppressions of leads that were merged hold for the lead that they are now.
+def agree(connection: sa.Connection, survivors: Iterable[str]) -> None:
+    """Let an objection hold for every id of a lead: none of them is learned from again.
 
-    An objection holds for every id of it: none of them is learned from again.
+    Other suppressions stay where they were said, and may be withdrawn there: see
+    `received.suppressions`.
 
     Parameters
     ----------
     connection : sa.Connection
-    records : mapping of lead_id to Record
-    lead_ids : iterable of str
-        Of leads whose suppressions have changed.
+    survivors : iterable of str
+        The leads as they are now.
     """
-    for lead_id in lead_ids:
-        record = records[lead_id]
-        if record.merged_into is not None:
-            _suppress(connection, leads.c.lead_id == record.merged_into, record.suppress)
-        if OBJECTED in record.suppress:
-            one = (leads.c.lead_id == record.survivor) | (leads.c.merged_into == record.survivor)
-            _suppress(connection, one, [OBJECTED])
+    for lead_id in survivors:
+        one = (leads.c.lead_id == lead_id) | (leads.c.merged_into == lead_id)
+        query = sa.select(leads.c.lead_id, leads.c.suppress).where(one)
+        said = {row.lead_id: reasons_in(row.suppress) for row in connection.execute(query)}
+        if any(OBJECTED in reasons for reasons in said.values()):
+            _object(connection, {each: said[each] for each in said if OBJECTED not in said[each]})
 
 
 def _refusal(link: Link, records: Mapping[str, Record], gone: Set[str]) -> Result | None:
@@ -104,35 +102,25 @@ def _merged(
     connection: sa.Connection, link: Link, records: Mapping[str, Record], now_us: int
 ) -> dict[str, Record]:
     into = records[records[link.into].survivor]
-    known = records.get(link.lead_id)
-    if known is None:
-        created_us = min(link.known_us, now_us)
-        merged = Record(link.lead_id, created_us, now_us, (), None, into.lead_id, now_us)
+    merged = records.get(link.lead_id)
+    if merged is None:
+        merged = Record(link.lead_id, min(link.known_us, now_us), now_us)
         connection.execute(sa.insert(leads), [row_of(merged, now_us)])
-    else:
-        merged = replace(known, merged_into=into.lead_id, merged_us=now_us)
-        own = leads.c.lead_id == merged.lead_id
-        going = {"merged_into": into.lead_id, "merged_us": now_us}
-        connection.execute(sa.update(leads).where(own).values(**going))
-        earlier = leads.c.merged_into == merged.lead_id
-        connection.execute(sa.update(leads).where(earlier).values(**going))
-    reasons = tuple(dict.fromkeys((*into.suppress, *merged.suppress)))
-    account_id = merged.account_id if into.account_id is None else into.account_id
-    grown = replace(into, suppress=reasons, account_id=account_id)
-    if grown != into:
-        values = {"suppress": listed(reasons), "account_id": account_id}
+    going: dict[str, Any] = {"merged_into": into.lead_id, "merged_us": now_us}
+    group = (leads.c.lead_id == merged.lead_id) | (leads.c.merged_into == merged.lead_id)
+    rows = sa.select(leads.c.lead_id, *map(sa.literal, going.values())).where(group)
+    connection.execute(sa.insert(merges).from_select(["lead_id", *going], rows))
+    connection.execute(sa.update(leads).where(group).values(**going))
+    if into.account_id is None and merged.account_id is not None:
+        into = replace(into, account_id=merged.account_id)
         same = leads.c.lead_id == into.lead_id
-        connection.execute(sa.update(leads).where(same).values(**values))
-    if known is not None:
-        _acted_upon(connection, into.lead_id, merged.lead_id)
-    found = {grown.lead_id: grown, merged.lead_id: merged} | {
-        lead_id: replace(record, merged_into=into.lead_id, merged_us=now_us)
+        connection.execute(sa.update(leads).where(same).values(account_id=into.account_id))
+    _acted_upon(connection, into.lead_id, merged.lead_id)
+    return {into.lead_id: into, merged.lead_id: replace(merged, **going)} | {
+        lead_id: replace(record, **going)
         for lead_id, record in records.items()
         if record.merged_into == merged.lead_id
     }
-    if OBJECTED in reasons:
-        agree(connection, found, [grown.lead_id])
-    return found
 
 
 def _acted_upon(connection: sa.Connection, lead_id: str, merged_id: str) -> None:
@@ -142,13 +130,8 @@ def _acted_upon(connection: sa.Connection, lead_id: str, merged_id: str) -> None
     connection.execute(more.values(inquiry_seq=own))
 
 
-def _suppress(
-    connection: sa.Connection, which: sa.ColumnElement[bool], reasons: Sequence[str]
-) -> None:
-    """Add reasons to those of leads."""
-    for row in connection.execute(sa.select(leads.c.lead_id, leads.c.suppress).where(which)).all():
-        before = reasons_in(row.suppress)
-        after = tuple(dict.fromkeys((*before, *reasons)))
-        if after != before:
-            own = sa.update(leads).where(leads.c.lead_id == row.lead_id)
-            connection.execute(own.values(suppress=listed(after)))
+def _object(connection: sa.Connection, said: Mapping[str, Sequence[str]]) -> None:
+    """Add the objection to what was said of leads."""
+    for lead_id, reasons in said.items():
+        own = sa.update(leads).where(leads.c.lead_id == lead_id)
+        connection.execute(own.values(suppress=listed([*reasons, OBJECTED])))

@@ -85,5 +85,5 @@ KIND = once.Kind(
     ("lead_id", "closed_us"),
     _row,
     _same,
-    items.rejected("conflict", "closed_at", "has another outcome of this lead already"),
+    items.rejected(items.CONFLICT, "closed_at", "has another outcome of this lead already"),
 )

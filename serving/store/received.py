@@ -6,16 +6,18 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import sqlalchemy as sa
 
 from features.attributes import Attribute
 from features.catalogue import UNVERIFIED
 from features.history import History, from_columns
 from features.matrix import Leads
-from serving.store.tables import changes, decisions, events, leads
+from serving.store.tables import changes, decisions, events, leads, merges
 
 INQUIRY = "inquiry"
 ALL = 2**63 - 1
+ROWS_AT_ONCE = 2_000
 YES_NO = {"true": True, "false": False}
 
 Value = str | float | bool | None
@@ -28,13 +30,14 @@ class Until:
     Attributes
     ----------
     us : int
-    seq, change_id : int or None
-        The last event and change; None for all.
+    seq, change_id, merge_id : int or None
+        The last event, change and merger; None for all.
     """
 
     us: int
     seq: int | None = None
     change_id: int | None = None
+    merge_id: int | None = None
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,7 @@ class Received:
         How many were received.
     newest_us : int
         When the newest of these events became known; 0 where there is none.
-    last_seq, last_change_id : list of int [n]
+    last_seq, last_change_id, last_merge_id : list of int [n]
         0 where nothing was.
     last_inquiry_seq : list of int [n]
         Of the inbound inquiry that was received last, 0 where there is none.
@@ -63,8 +66,31 @@ class Received:
     newest_us: int
     last_seq: list[int]
     last_change_id: list[int]
+    last_merge_id: list[int]
     last_inquiry_seq: list[int]
     suppress: list[list[str]]
+
+
+class _Events(NamedTuple):
+    """Events in columns, those of each lead together in the order of time."""
+
+    lead_id: Sequence[str]
+    seq: Sequence[int]
+    occurred_us: Sequence[int]
+    recorded_us: Sequence[int | None]
+    received_us: Sequence[int]
+    event_type: Sequence[str]
+    channel: Sequence[str | None]
+    value: Sequence[float | None]
+    verified: Sequence[bool]
+
+    @property
+    def known_us(self) -> Sequence[int]:
+        """When they became known, as those say who sent them."""
+        if not any(self.recorded_us):
+            return self.occurred_us
+        pairs = zip(self.occurred_us, self.recorded_us, strict=True)
+        return [max(occurred, recorded or 0) for occurred, recorded in pairs]
 
 
 def locked(connection: sa.Connection, lead_ids: Iterable[str]) -> list[sa.Row[Any]]:
@@ -107,21 +133,26 @@ _LOCK = (
     .order_by(leads.c.lead_id)
     .with_for_update()
 )
-_MERGED = sa.select(
-    leads.c.lead_id, leads.c.merged_into, leads.c.merged_us, leads.c.suppress
+_LAST_MERGE = sa.select(sa.func.max(merges.c.merge_id)).where(merges.c.lead_id == leads.c.lead_id)
+_MERGED: sa.Select[Any] = sa.select(
+    leads.c.lead_id,
+    leads.c.merged_into,
+    leads.c.suppress,
+    sa.func.coalesce(_LAST_MERGE.scalar_subquery(), 0).label("merge_id"),
 ).where(leads.c.merged_into.in_(_IDS))
+_MERGED_BY_THEN: sa.Select[Any] = (
+    sa.select(merges.c.lead_id, merges.c.merged_into, leads.c.suppress, merges.c.merge_id)
+    .join(leads, leads.c.lead_id == merges.c.lead_id)
+    .where(merges.c.merged_into.in_(_IDS), merges.c.merge_id <= sa.bindparam("merge_id"))
+)
 _VERIFIED = sa.or_(events.c.verified, events.c.unverified_seq > sa.bindparam("seq"))
 # Until a later event showed otherwise.
 _EVENTS: sa.Select[Any] = (
     sa.select(
         *(
-            events.c[name]
-            for name in (
-                *("lead_id", "seq", "occurred_us", "recorded_us", "received_us"),
-                *("event_type", "channel", "value"),
-            )
-        ),
-        _VERIFIED.label("verified"),
+            _VERIFIED.label(name) if name == "verified" else events.c[name]
+            for name in _Events._fields
+        )
     )
     .where(events.c.lead_id.in_(_IDS), events.c.seq <= sa.bindparam("seq"))
     .order_by(events.c.occurred_us, events.c.seq)
@@ -134,13 +165,10 @@ _CHANGES = (
 # Statements are built once: that takes as long as SQLite takes to carry them out.
 
 
-def members(
-    connection: sa.Connection, lead_ids: Sequence[str], merged_until_us: int | None = None
-) -> dict[str, str]:
+def members(connection: sa.Connection, lead_ids: Sequence[str]) -> dict[str, str]:
     """Give the lead that each id stands for: the ids themselves, and those merged into them."""
     found = {lead_id: lead_id for lead_id in lead_ids}
-    merged = _merged(connection, lead_ids, merged_until_us)
-    return found | {row.lead_id: row.merged_into for row in merged}
+    return found | {row.lead_id: row.merged_into for row in _merged(connection, lead_ids)}
 
 
 def suppressions(connection: sa.Connection, rows: Sequence[sa.Row[Any]]) -> list[list[str]]:
@@ -156,10 +184,13 @@ def _suppressed(rows: Sequence[sa.Row[Any]], merged: Sequence[sa.Row[Any]]) -> l
 
 
 def _merged(
-    connection: sa.Connection, lead_ids: Sequence[str], until_us: int | None = None
-) -> list[sa.Row[Any]]:
-    rows: Sequence[Any] = connection.execute(_MERGED, {"lead_ids": [*lead_ids]}).all()
-    return [row for row in rows if until_us is None or row.merged_us <= until_us]
+    connection: sa.Connection, lead_ids: Sequence[str], until_id: int | None = None
+) -> Sequence[sa.Row[Any]]:
+    """Return who was merged into leads, by then into those that were nobody else themselves."""
+    wanted: dict[str, Any] = {"lead_ids": [*lead_ids]}
+    if until_id is None:
+        return connection.execute(_MERGED, wanted).all()
+    return connection.execute(_MERGED_BY_THEN, wanted | {"merge_id": until_id}).all()
 
 
 class Names(NamedTuple):
@@ -206,50 +237,68 @@ def received(
     inquiries_since_us : int
         Older inquiries are no news.
     """
-    merged_until_us = None if until.seq is None else until.us
-    merged_until_us = None if until.seq is None else until.us
-    merged = _merged(connection, [row.lead_id for row in rows], merged_until_us)
+    merged = _merged(connection, [row.lead_id for row in rows], until.merge_id)
     place_of = {row.lead_id: at for at, row in enumerate(rows)}
     place_of |= {row.lead_id: place_of[row.merged_into] for row in merged}
-    found: list[list[sa.Row[Any]]] = [[] for _ in rows]
-    wanted = {"lead_ids": [*place_of], "seq": ALL if until.seq is None else until.seq}
-    for event in connection.execute(_EVENTS, wanted):
-        found[place_of[event.lead_id]].append(event)
+    last_merge_id = [0] * len(rows)
+    for row in merged:
+        at = place_of[row.lead_id]
+        last_merge_id[at] = max(last_merge_id[at], row.merge_id)
+    said = _events(connection, place_of, ALL if until.seq is None else until.seq)
+    place = np.array([place_of[lead_id] for lead_id in said.lead_id], np.int64)
+    lengths = np.bincount(place, minlength=len(rows)).tolist()
     columns, last_change_id = _attributes(connection, place_of, len(rows), attributes, until)
     created_us = np.array([row.created_us for row in rows], np.int64)
     return Received(
         rows,
-        Leads(created_us, columns, _history(found), np.arange(len(rows))),
-        [len(own) for own in found],
-        max((_known_us(event) for own in found for event in own), default=0),
-        [max((event.seq for event in own), default=0) for own in found],
+        Leads(created_us, columns, _history(said, lengths), np.arange(len(rows))),
+        lengths,
+        max(map(min, said.known_us, said.received_us), default=0),
+        _last(said.seq, place, len(rows)),
         last_change_id,
-        [_last_inquiry(own, inquiries_since_us) for own in found],
+        last_merge_id,
+        _last(_inquiries(said, inquiries_since_us), place, len(rows)),
         _suppressed(rows, merged),
     )
 
 
-def _known_us(event: sa.Row[Any]) -> int:
-    """Tell when an event became known, by the clock of whoever received it at the latest."""
-    return min(max(event.occurred_us, event.recorded_us or 0), event.received_us)
+def _events(connection: sa.Connection, place_of: Mapping[str, int], seq: int) -> _Events:
+    """Read events by columns: what is done row by row takes most of the time of a long history."""
+    columns: list[list[Any]] = [[] for _ in _Events._fields]
+    found = connection.execute(_EVENTS, {"lead_ids": [*place_of], "seq": seq})
+    for rows in found.partitions(ROWS_AT_ONCE):
+        for column, more in zip(columns, zip(*rows, strict=True), strict=True):
+            column.extend(more)
+    if len(place_of) > 1:
+        place = [place_of[lead_id] for lead_id in columns[0]]
+        order = sorted(range(len(place)), key=place.__getitem__)
+        columns = [[column[at] for at in order] for column in columns]
+    return _Events(*columns)
 
 
-def _last_inquiry(events_of_lead: Sequence[sa.Row[Any]], since_us: int) -> int:
-    inquiries = (e for e in events_of_lead if e.event_type == INQUIRY and e.occurred_us >= since_us)
-    return max((event.seq for event in inquiries), default=0)
+def _last(numbers: Sequence[int], place: npt.NDArray[np.int64], rows: int) -> list[int]:
+    """Return the highest number at each place, 0 where there is none."""
+    found = np.zeros(rows, np.int64)
+    np.maximum.at(found, place, np.array(numbers, np.int64))
+    last: list[int] = found.tolist()
+    return last
 
 
-def _history(of_leads: Sequence[Sequence[sa.Row[Any]]]) -> History:
-    rows = [event for own in of_leads for event in own]
-    occurred = [event.occurred_us for event in rows]
-    late = any(event.recorded_us for event in rows)
+def _inquiries(said: _Events, since_us: int) -> list[int]:
+    """Return the `seq` of inquiries since a moment, 0 for other events."""
+    told = zip(said.event_type, said.occurred_us, said.seq, strict=True)
+    return [seq if kind == INQUIRY and at >= since_us else 0 for kind, at, seq in told]
+
+
+def _history(said: _Events, lengths: Sequence[int]) -> History:
+    kinds = zip(said.event_type, said.verified, strict=True)
     return from_columns(
-        [len(own) for own in of_leads],
-        occurred,
-        [max(e.occurred_us, e.recorded_us or 0) for e in rows] if late else occurred,
-        [e.event_type if e.verified else e.event_type + UNVERIFIED for e in rows],
-        [event.channel for event in rows],
-        [event.value for event in rows],
+        lengths,
+        said.occurred_us,
+        said.known_us,
+        [kind if verified else kind + UNVERIFIED for kind, verified in kinds],
+        said.channel,
+        said.value,
     )
 
 

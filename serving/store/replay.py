@@ -76,7 +76,7 @@ def replay(connection: sa.Connection, decision_id: int, model: ServedModel) -> R
         raise UsageError(
             f"the record of the lead of decision {decision_id} is gone: it was erased since"
         )
-    until = Until(row.as_of_us, row.last_seq, row.last_change_id)
+    until = Until(row.as_of_us, row.last_seq, row.last_change_id, row.last_merge_id)
     known = received(connection, record, model.attributes, until)
     judged = freshness.judge(
         model,
@@ -128,3 +128,5 @@ def _missing(known: Received, row: sa.Row[Any]) -> Iterator[str]:
         yield "events that had been received are not kept any more"
     if known.last_change_id[0] < row.last_change_id:
         yield "changes of attributes that had been received are not kept any more"
+    if known.last_merge_id[0] < row.last_merge_id:
+        yield "which leads had been merged into it is not kept any more"

@@ -48,6 +48,19 @@ the moment its current decision (`decision_id`) was made: it is fresh where that
 `changed_us`. `episode` counts its hand-offs; `inquiry_seq` is the last inbound inquiry that was
 acted upon, also of those merged into it."""
 
+merges = sa.Table(
+    "merges",
+    metadata,
+    sa.Column("merge_id", SERIAL, primary_key=True),
+    sa.Column("lead_id", sa.String(ID), nullable=False, index=True),
+    sa.Column("merged_into", sa.String(ID), nullable=False, index=True),
+    _us("merged_us"),
+    sqlite_autoincrement=True,
+)
+"""Append-only: which lead each one was since when; `leads` holds the newest of them.
+
+A lead that goes on as another takes along those that were merged into it: one row each."""
+
 changes = sa.Table(
     "changes",
     metadata,
@@ -135,11 +148,13 @@ decisions = sa.Table(
     sa.Column("margin", sa.Double, nullable=False),
     sa.Column("last_seq", sa.BigInteger, nullable=False),
     sa.Column("last_change_id", sa.BigInteger, nullable=False),
+    sa.Column("last_merge_id", sa.BigInteger, nullable=False),
     sa.Column("suppress", sa.Text, nullable=False),
     sa.Index("ix_decisions_lead_id_decision_id", "lead_id", "decision_id"),
     sqlite_autoincrement=True,
 )
-"""Append-only. `last_seq` and `last_change_id` say what was received by then, 0 for nothing.
+"""Append-only. `last_seq` and `last_change_id` say what was received by then, `last_merge_id` who
+had been merged into the lead; 0 for nothing.
 
 `threshold` is null where no score reaches it; `margin` is what kept a flagged lead flagged.
 """

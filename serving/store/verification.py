@@ -7,7 +7,8 @@ tells it from a person's, and a model that learned from exported files knows it 
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from typing import Any
+from functools import cache
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -28,20 +29,33 @@ AT_ONCE_US = 10 * SECOND_US
 REACH_US = 2 * BURST_US
 """How far from an event others can be that it is judged by."""
 
-_NEW, _OTHER = events.alias("new"), events.alias("other")
+
+class Span(NamedTuple):
+    """A while in the history of a lead, with both of its ends."""
+
+    lead_id: str
+    from_us: int
+    to_us: int
+
+
+SPANS_AT_ONCE = 50
+"""That a statement asks for, or one."""
+
 _NAMES = ("seq", "lead_id", "event_type", "occurred_us", "said_us", "verified")
-_NEAR = (
-    sa.select(*(_OTHER.c[name] for name in _NAMES))
-    .distinct()
-    .where(
-        _NEW.c.lead_id.in_(sa.bindparam("lead_ids", expanding=True)),
-        _NEW.c.received_us == sa.bindparam("received_us"),
-        _NEW.c.event_type.in_(MAIL),
-        _OTHER.c.lead_id == _NEW.c.lead_id,
-        _OTHER.c.occurred_us.between(_NEW.c.occurred_us - REACH_US, _NEW.c.occurred_us + REACH_US),
-        _OTHER.c.event_type.in_(MAIL),
-    )
-)
+
+
+@cache
+def _within(spans: int) -> sa.Select[Any]:
+    """Return the query for the mail events of leads within spans of time."""
+    within = [
+        sa.and_(
+            events.c.lead_id == sa.bindparam(f"lead_{at}"),
+            events.c.occurred_us.between(sa.bindparam(f"from_{at}"), sa.bindparam(f"to_{at}")),
+        )
+        for at in range(spans)
+    ]
+    names = (events.c[name] for name in _NAMES)
+    return sa.select(*names).where(sa.or_(*within), events.c.event_type.in_(MAIL))
 
 
 def machine_made(kinds: Sequence[str], occurred_us: Sequence[int]) -> list[bool]:
@@ -79,11 +93,8 @@ def mark(connection: sa.Connection, stored: Iterable[Event], received_us: int) -
 
     How far they lie apart is told by the clock of whoever sent them.
     """
-    lead_ids = sorted({event.lead_id for event in stored if event.event_type in MAIL})
-    if not lead_ids:
-        return
     marks: list[dict[str, int]] = []
-    for rows in _near(connection, lead_ids, received_us).values():
+    for rows in _near(connection, _spans(stored, received_us)).values():
         made = machine_made([row.event_type for row in rows], [_us(row) for row in rows])
         newest = max(row.seq for row in rows)
         marks += [
@@ -116,12 +127,30 @@ def _us(row: sa.Row[Any]) -> int:
     return row.said_us or row.occurred_us
 
 
-def _near(
-    connection: sa.Connection, lead_ids: Sequence[str], received_us: int
-) -> dict[str, list[sa.Row[Any]]]:
-    """Return by lead, in order of time, the mail events by which those just received are judged."""
-    found: dict[str, list[sa.Row[Any]]] = defaultdict(list)
-    rows = connection.execute(_NEAR, {"lead_ids": lead_ids, "received_us": received_us})
-    for row in sorted(rows, key=_us):
-        found[row.lead_id].append(row)
+def _spans(stored: Iterable[Event], received_us: int) -> list[Span]:
+    """Return the times near mail events, by lead; none touches another."""
+    found: list[Span] = []
+    moments = {(e.lead_id, min(e.occurred_us, received_us)) for e in stored if e.event_type in MAIL}
+    for lead_id, moment_us in sorted(moments):
+        span = Span(lead_id, moment_us - REACH_US, moment_us + REACH_US)
+        if found and found[-1].lead_id == lead_id and found[-1].to_us >= span.from_us:
+            span = Span(lead_id, found.pop().from_us, span.to_us)
+        found.append(span)
     return found
+
+
+def _near(connection: sa.Connection, spans: Sequence[Span]) -> dict[str, list[sa.Row[Any]]]:
+    """Return by lead, in order of time, the mail events within spans."""
+    found: dict[str, list[sa.Row[Any]]] = defaultdict(list)
+    for start in range(0, len(spans), SPANS_AT_ONCE):
+        some = spans[start : start + SPANS_AT_ONCE]
+        if len(some) > 1:
+            some = [*some, *[some[-1]] * (SPANS_AT_ONCE - len(some))]  # few statements are prepared
+        wanted = {
+            f"{name}_{at}": value
+            for at, span in enumerate(some)
+            for name, value in zip(("lead", "from", "to"), span, strict=True)
+        }
+        for row in connection.execute(_within(len(some)), wanted):
+            found[row.lead_id].append(row)
+    return {lead_id: sorted(rows, key=_us) for lead_id, rows in found.items()}

@@ -18,6 +18,14 @@ class Newer(RuntimeError):
     """The database has tables of a version that this one does not know."""
 
 
+class Older(RuntimeError):
+    """The database has tables of an earlier version."""
+
+
+class Empty(RuntimeError):
+    """The database has none of these tables."""
+
+
 def upgrade(connection: sa.Connection, to: str = HEAD) -> None:
     """Bring the tables up to a version, within the connection's transaction.
 
@@ -37,10 +45,23 @@ def upgrade(connection: sa.Connection, to: str = HEAD) -> None:
         ):
             command.upgrade(_config(connection), to)
     except CommandError as error:
-        raise Newer(
-            f"was written by a newer version of leadqual (its tables are {current(connection)}): "
-            "install that version, or restore the backup from before the upgrade"
-        ) from error
+        raise _newer(current(connection)) from error
+
+
+def check(connection: sa.Connection) -> None:
+    """Look whether the tables are of this version; nothing is written.
+
+    Raises
+    ------
+    Empty, Older, Newer
+    """
+    found, script = current(connection), ScriptDirectory.from_config(_config(connection))
+    if found is None:
+        raise Empty("holds no tables of leadqual")
+    if found not in {each.revision for each in script.walk_revisions()}:
+        raise _newer(found)
+    if found != script.get_current_head():
+        raise Older("has tables of an earlier version: start `leadqual serve` of this one first")
 
 
 def downgrade(connection: sa.Connection, to: str) -> None:
@@ -51,6 +72,13 @@ def downgrade(connection: sa.Connection, to: str) -> None:
 def current(connection: sa.Connection) -> str | None:
     """Return the version of the tables; None where there are none."""
     return MigrationContext.configure(connection).get_current_revision()
+
+
+def _newer(found: str | None) -> Newer:
+    return Newer(
+        f"was written by a newer version of leadqual (its tables are {found}): "
+        "install that version, or restore the backup from before the upgrade"
+    )
 
 
 def _config(connection: sa.Connection) -> Config:

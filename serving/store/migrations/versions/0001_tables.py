@@ -65,6 +65,7 @@ def upgrade() -> None:
         sa.Column("margin", sa.Double(), nullable=False),
         sa.Column("last_seq", sa.BigInteger(), nullable=False),
         sa.Column("last_change_id", sa.BigInteger(), nullable=False),
+        sa.Column("last_merge_id", sa.BigInteger(), nullable=False),
         sa.Column("suppress", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("decision_id", name=op.f("pk_decisions")),
         sqlite_autoincrement=True,
@@ -201,6 +202,17 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_leads_merged_into"), "leads", ["merged_into"], unique=False)
     op.create_table(
+        "merges",
+        sa.Column("merge_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("lead_id", sa.String(length=256), nullable=False),
+        sa.Column("merged_into", sa.String(length=256), nullable=False),
+        sa.Column("merged_us", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("merge_id", name=op.f("pk_merges")),
+        sqlite_autoincrement=True,
+    )
+    op.create_index(op.f("ix_merges_lead_id"), "merges", ["lead_id"], unique=False)
+    op.create_index(op.f("ix_merges_merged_into"), "merges", ["merged_into"], unique=False)
+    op.create_table(
         "messages",
         sa.Column("seq", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("message_id", sa.String(length=64), nullable=False),
@@ -268,6 +280,9 @@ def downgrade() -> None:
     op.drop_table("models")
     op.drop_index(op.f("ix_messages_lead_id"), table_name="messages")
     op.drop_table("messages")
+    op.drop_index(op.f("ix_merges_merged_into"), table_name="merges")
+    op.drop_index(op.f("ix_merges_lead_id"), table_name="merges")
+    op.drop_table("merges")
     op.drop_index(op.f("ix_leads_merged_into"), table_name="leads")
     op.drop_table("leads")
     op.drop_index(op.f("ix_keys_client"), table_name="keys")
