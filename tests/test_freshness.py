@@ -236,10 +236,3 @@ def test_what_the_model_does_not_know_is_a_warning_as_in_the_stateless_api(servi
     wanted = service.post("/v1/score", body).json()["results"][0]["warnings"]
     assert len(wanted) == 3
     assert shown(service)["current"]["warnings"] == wanted
-
-
-def test_an_id_with_a_slash_shows_no_other_leads_history(service):
-    put(service, lead("L-1", event(1)))
-    assert service.get("/v1/leads/L-1/history").status_code == 200
-    for path in ("/v1/leads/L-1%2Fhistory", "/v1/leads/L-1%2fhistory"):
-        assert service.get(path).status_code == 404

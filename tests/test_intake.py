@@ -490,11 +490,6 @@ def test_an_objection_of_a_merged_lead_comes_to_the_one_it_is(service):
     assert shown(service, "L-1")["current"]["why"] == "objected"
 
 
-def test_a_lead_id_with_a_slash_can_be_merged(service):
-    sent(service, "leads", lead("a/b"), lead("L-1"))
-    assert merge(service, "a%2Fb", "L-1").json() == {"lead_id": "a/b", "merged_into": "L-1"}
-
-
 def _at_once(works):
     failed = []
 

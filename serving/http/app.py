@@ -17,6 +17,7 @@ from serving.chores import Chore, Chores
 from serving.follower import Follower
 from serving.http import documented, gauges, health_routes, problems, routes, stateful
 from serving.http.body_limit import BodyLimit
+from serving.http.exact_route import ExactRoute
 from serving.http.gate import Gate
 from serving.http.meters import Meters
 from serving.http.schemas import LARGEST_BODY, ScoreRequest
@@ -92,6 +93,7 @@ def create_app(
         lifespan=partial(_lifespan, slot, fill, chores),
         redirect_slashes=False,
     )
+    app.router.route_class = ExactRoute
     app.state.gate, app.state.pulse = gate, pulse
     routes.add_score_routes(app, slot, meters, now_us, threads=threads, gate=gate)
     health_routes.add_health_routes(app, slot, meters, pulse)

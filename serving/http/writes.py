@@ -90,7 +90,7 @@ def _written(  # noqa: PLR0917
     key: str | None,
 ) -> Response:
     wanted = parse(body)
-    path = f"{request.method} {request.url.path}"
+    path = f"{request.method} {request.scope['path']}"
     action = f"{request.method} {request.scope['route'].path}"  # the path may name a lead
     fingerprint = hashlib.sha256(path.encode() + b"\n" + body).hexdigest()
 
