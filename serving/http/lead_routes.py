@@ -3,26 +3,47 @@
 import json
 from datetime import datetime
 from functools import partial
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import sqlalchemy as sa
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI, Query, Request, Response
 from pydantic import BaseModel, Field
 from pydantic_core import to_json
 
 from features.moments import iso
 from serving.http import problems
 from serving.http.documented import READ_STATUSES, answered
-from serving.http.pages import USUAL, Cursor, Limit, cursor, place
+from serving.http.pages import USUAL, Cursor, Limit, NamedCursor, cursor, named_place, place
 from serving.http.reads import read
 from serving.http.remarks import unknown
-from serving.http.schemas import ReasonOut
+from serving.http.schemas import Moment, ReasonOut
 from serving.http.state import State
 from serving.served_model import ServedModel
 from serving.store.received import members, names_of
-from serving.store.standing import Standing, history, standing
+from serving.store.standing import Place, Standing, Wanted, history, page, standing
 
 Decision = Literal["hand_off", "nurture", "abstain", "suppressed"]
+LeadState = Literal[
+    "raw",
+    "inquiry",
+    "nurtured",
+    "flagged",
+    "accepted",
+    "contacted",
+    "appointment",
+    "visit",
+    "closing",
+    "won",
+    "lost",
+    "recycled",
+    "disqualified",
+    "rejected",
+    "suppressed",
+]
+Since = Annotated[
+    Moment | None,
+    Query(description="Of which something was accepted, scored or done then or later."),
+]
 
 
 class DecidedOut(BaseModel):
@@ -62,7 +83,7 @@ class LeadOut(BaseModel):
     """A lead as it stands."""
 
     lead_id: str
-    state: str = Field(description="raw, inquiry, nurtured, flagged, accepted, …, won or lost.")
+    state: LeadState
     events: int
     suppress: list[str]
     current: CurrentOut | None = Field(description="null until it is scored for the first time.")
@@ -70,6 +91,27 @@ class LeadOut(BaseModel):
     fresh: bool = Field(description="Whether `current` knows all that was accepted about it.")
     decision_id: int | None
     handoff: LeadHandoffOut | None
+
+
+class LeadItemOut(BaseModel):
+    """A lead in a list: as `LeadOut` has it, in short."""
+
+    lead_id: str
+    state: LeadState
+    created_at: datetime
+    account_id: str | None
+    score: float | None = Field(description="null until it is scored for the first time.")
+    grade: Literal["A", "B", "C", "D"] | None
+    decision: Decision | None
+    why: str | None
+    as_of: datetime | None
+
+
+class LeadsOut(BaseModel):
+    """A page of leads, newest record first."""
+
+    items: list[LeadItemOut]
+    next: str | None
 
 
 class ModelUsedOut(BaseModel):
@@ -103,7 +145,25 @@ class HistoryOut(BaseModel):
 
 
 def add_lead_routes(app: FastAPI, state: State) -> None:
-    """Add ``GET /v1/leads/{lead_id}`` and its history."""
+    """Add ``GET /v1/leads``, ``GET /v1/leads/{lead_id}`` and its history."""
+
+    @app.get("/v1/leads", tags=["leads"], responses=answered(LeadsOut, *READ_STATUSES))
+    async def leads(  # noqa: PLR0917
+        request: Request,
+        state_: Annotated[LeadState | None, Query(alias="state")] = None,
+        decision: Decision | None = None,
+        updated_since: Since = None,
+        cursor: NamedCursor = None,
+        limit: Limit = USUAL,
+    ) -> Response:
+        """Return leads by when their record was received, newest first.
+
+        That order never changes: every lead that is there all the while comes on one page, whatever
+        happens to leads meanwhile. Of those that were merged only the one that goes on is listed.
+        """
+        wanted = Wanted(state_, decision, updated_since)
+        after = named_place(cursor)
+        return await read(state, request, partial(_page, wanted=wanted, after=after, limit=limit))
 
     @app.get(
         "/v1/leads/{lead_id}", tags=["leads"], responses=answered(LeadOut, 404, *READ_STATUSES)
@@ -130,6 +190,24 @@ def add_lead_routes(app: FastAPI, state: State) -> None:
             request,
             partial(_history, lead_id=lead_id, before=place(cursor), limit=limit),
         )
+
+
+def _page(
+    connection: sa.Connection, wanted: Wanted, after: tuple[int, str] | None, limit: int
+) -> bytes:
+    found = page(connection, wanted, None if after is None else Place(*after), limit + 1)
+    shown = found[:limit]
+    more = len(found) > limit
+    last = cursor(shown[-1].received_us, shown[-1].lead_id) if more else None
+    return to_json({"items": [_item(row) for row in shown], "next": last})
+
+
+def _item(row: Any) -> dict[str, Any]:
+    names = ("lead_id", "state", "account_id", "score", "grade", "decision", "why")
+    return {name: getattr(row, name) for name in names} | {
+        "created_at": iso(row.created_us),
+        "as_of": None if row.as_of_us is None else iso(row.as_of_us),
+    }
 
 
 def _lead(connection: sa.Connection, lead_id: str, model: ServedModel | None) -> bytes:

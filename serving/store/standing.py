@@ -2,13 +2,52 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
 from serving.store import life
+from serving.store.held import listed
 from serving.store.received import INQUIRY, members, suppressions
-from serving.store.tables import decisions, events, handoffs, leads, models, outcomes
+from serving.store.tables import decisions, events, handoffs, leads, models, outcomes, steps
+
+RESTING = ("recycled", "disqualified", "rejected")
+"""Ends of a hand-off that a lead shows until something else is."""
+STATES = (
+    *("raw", "inquiry", "nurtured", "flagged"),
+    *life.WORKED,
+    *("won", "lost", *RESTING, "suppressed"),
+)
+"""What leads are in, as DOMAIN's life of a lead has it."""
+
+_MEMBER = leads.alias("member")
+_OF_LEAD = sa.or_(_MEMBER.c.lead_id == leads.c.lead_id, _MEMBER.c.merged_into == leads.c.lead_id)
+_NEWEST = (outcomes.c.closed_us.desc(), outcomes.c.received_us.desc(), outcomes.c.lead_id)
+_FOREMOST = (sa.case((handoffs.c.status.in_(life.OPEN), 0), else_=1), handoffs.c.seq.desc())
+"""The open hand-off of a lead, else the newest."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which leads; None for all.
+
+    Attributes
+    ----------
+    state, decision : str or None
+    updated_since_us : int or None
+        Of which something was accepted, decided or done at that moment or later.
+    """
+
+    state: str | None = None
+    decision: str | None = None
+    updated_since_us: int | None = None
+
+
+class Place(NamedTuple):
+    """Where a lead stands in the list of all: when its record was received, and its id."""
+
+    received_us: int
+    lead_id: str
 
 
 @dataclass(frozen=True)
@@ -51,23 +90,17 @@ def standing(connection: sa.Connection, lead_id: str) -> Standing | None:
     if row is None:
         return None
     ids = [*members(connection, [row.lead_id])]
-    seen = sa.select(sa.func.count(), sa.func.count().filter(events.c.event_type == INQUIRY)).where(
-        events.c.lead_id.in_(ids)
-    )
-    count, inquiries = connection.execute(seen).one()
+    seen = sa.select(sa.func.count()).where(events.c.lead_id.in_(ids))
     (suppress,) = suppressions(connection, [row])
-    counts = sa.case((handoffs.c.status.in_(life.OPEN), 0), else_=1)
-    newest = sa.select(handoffs).where(handoffs.c.lead_id.in_(ids))
-    newest = newest.order_by(counts, handoffs.c.seq.desc()).limit(1)
+    newest = sa.select(handoffs).where(handoffs.c.lead_id.in_(ids)).order_by(*_FOREMOST).limit(1)
     handoff = connection.execute(newest).one_or_none()
-    last = sa.select(outcomes.c.outcome).where(outcomes.c.lead_id.in_(ids))
-    closed = connection.execute(last.order_by(outcomes.c.closed_us.desc()).limit(1)).scalar()
+    state = sa.select(of_lead).where(leads.c.lead_id == row.lead_id)
     decision = sa.select(decisions).where(decisions.c.decision_id == row.decision_id)
     return Standing(
         row,
         suppress,
-        _state(suppress, count, inquiries, handoff, closed),
-        count,
+        connection.execute(state).scalar_one(),
+        connection.execute(seen).scalar_one(),
         connection.execute(decision).one_or_none(),
         handoff,
     )
@@ -102,25 +135,72 @@ def history(
     return [*connection.execute(newest).all()]
 
 
+def page(
+    connection: sa.Connection, wanted: Wanted, after: Place | None, limit: int
+) -> list[sa.Row[Any]]:
+    """Return leads with their `state` and the decision that stands, newest record first.
+
+    Parameters
+    ----------
+    connection : sa.Connection
+    wanted : Wanted
+    after : Place or None
+        Only those that come after it.
+    limit : int
+    """
+    of_decision = ("score", "grade", "decision", "why", "as_of_us")
+    query = (
+        sa.select(
+            *(leads.c[name] for name in ("lead_id", "created_us", "received_us", "account_id")),
+            of_lead.label("state"),
+            *(decisions.c[name] for name in of_decision),
+        )
+        .outerjoin(decisions, decisions.c.decision_id == leads.c.decision_id)
+        .where(leads.c.merged_into.is_(None))
+    )
+    if wanted.state is not None:
+        query = query.where(of_lead == wanted.state)
+    if wanted.decision is not None:
+        query = query.where(decisions.c.decision == wanted.decision)
+    if wanted.updated_since_us is not None:
+        moved = _has(steps, steps.c.received_us >= wanted.updated_since_us)
+        query = query.where((leads.c.changed_us >= wanted.updated_since_us) | moved)
+    order = (leads.c.received_us, leads.c.lead_id)
+    if after is not None:
+        query = query.where(sa.tuple_(*order) < sa.tuple_(*after))
+    newest = query.order_by(*(column.desc() for column in order)).limit(limit)
+    return [*connection.execute(newest).all()]
+
+
 def _record(connection: sa.Connection, lead_id: str) -> sa.Row[Any] | None:
     return connection.execute(sa.select(leads).where(leads.c.lead_id == lead_id)).one_or_none()
 
 
-def _state(
-    suppress: Sequence[str],
-    count: int,
-    inquiries: int,
-    handoff: sa.Row[Any] | None,
-    closed: str | None,
-) -> str:
-    if handoff is not None and handoff.status in (life.PROPOSED, *life.WORKED):
-        return "flagged" if handoff.status == life.PROPOSED else str(handoff.status)
-    if suppress:
-        return "suppressed"
-    if closed is not None:
-        return closed
-    if handoff is not None and handoff.status in {"recycled", "disqualified", "rejected"}:
-        return str(handoff.status)
-    if not count:
-        return "raw"
-    return "inquiry" if count == inquiries else "nurtured"
+def _of_lead(table: sa.Table, *columns: sa.ColumnElement[Any]) -> sa.Select[Any]:
+    """Select rows of a table that are about a lead, or about those merged into it."""
+    own = _MEMBER.join(table, table.c.lead_id == _MEMBER.c.lead_id)
+    return sa.select(*columns).select_from(own).where(_OF_LEAD).correlate(leads)
+
+
+def _has(table: sa.Table, *conditions: sa.ColumnElement[bool]) -> sa.Exists:
+    return _of_lead(table, sa.literal(1)).where(*conditions).exists()
+
+
+def _state() -> sa.Case[str]:
+    """Return the state of a lead as an expression over the table `leads`."""
+    status = _of_lead(handoffs, handoffs.c.status).order_by(*_FOREMOST).limit(1).scalar_subquery()
+    closed = _of_lead(outcomes, outcomes.c.outcome).order_by(*_NEWEST).limit(1).scalar_subquery()
+    reasons = sa.select(sa.literal(1)).select_from(_MEMBER).where(_OF_LEAD).correlate(leads)
+    return sa.case(
+        (status == life.PROPOSED, "flagged"),
+        (status.in_(life.WORKED), status),
+        (reasons.where(_MEMBER.c.suppress != listed(())).exists(), "suppressed"),
+        (closed.is_not(None), closed),
+        (status.in_(RESTING), status),
+        (~_has(events), "raw"),
+        (~_has(events, events.c.event_type != INQUIRY), "inquiry"),
+        else_="nurtured",
+    )
+
+
+of_lead = _state()
