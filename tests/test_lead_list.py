@@ -33,7 +33,8 @@ def page(service, **query):
 
 def listed(service, **query):
     """Return the ids of all pages."""
-    found, cursor = [], {}
+    found: list[str] = []
+    cursor: dict[str, str] = {}
     while True:
         given = page(service, **query, **cursor)
         found += [item["lead_id"] for item in given["items"]]
@@ -100,8 +101,8 @@ def test_every_state_is_listed_as_the_lead_is_shown(service):
         for name in ("score", "grade", "decision", "why"):
             assert item[name] == (alone["current"] or {}).get(name), name
     for state in standing.STATES:
-        found = {item["lead_id"] for item in items if item["state"] == state}
-        assert {*listed(service, state=state)} == found, state
+        found = [item["lead_id"] for item in items if item["state"] == state]
+        assert listed(service, state=state, limit=1) == found, state
         assert found or state == "disqualified"
     for decision in ("hand_off", "nurture", "abstain", "suppressed"):
         found = [item["lead_id"] for item in items if item["decision"] == decision]

@@ -1,6 +1,8 @@
 """How a lead stands, and every decision about it."""
 
 import json
+import math
+from collections.abc import Mapping
 from datetime import datetime
 from functools import partial
 from typing import Annotated, Any, Literal
@@ -19,7 +21,8 @@ from serving.http.remarks import unknown
 from serving.http.schemas import Moment, ReasonOut
 from serving.http.state import State
 from serving.served_model import ServedModel
-from serving.store.received import members, names_of
+from serving.store.items import Value
+from serving.store.received import meant, members, names_of
 from serving.store.standing import Place, Standing, Wanted, history, page, standing
 
 Decision = Literal["hand_off", "nurture", "abstain", "suppressed"]
@@ -52,7 +55,7 @@ class DecidedOut(BaseModel):
     score: float | None = Field(description="Probability of a win within the horizon, 0 to 1.")
     percentile: float | None
     grade: Literal["A", "B", "C", "D"] | None
-    decision: Decision
+    decision: Decision = Field(description="By the rule, whatever sales has done since.")
     why: str
     reasons: list[ReasonOut]
 
@@ -79,13 +82,28 @@ class LeadHandoffOut(BaseModel):
     version: int
 
 
+class LeadOutcomeOut(BaseModel):
+    """How a lead was closed."""
+
+    outcome: Literal["won", "lost"]
+    closed_at: datetime
+    amount: float | None
+
+
 class LeadOut(BaseModel):
     """A lead as it stands."""
 
     lead_id: str
     state: LeadState
+    created_at: datetime
+    account_id: str | None
+    attributes: dict[str, str | float | bool] = Field(
+        description="What holds now, but for what was emptied: a number, true or false where the "
+        "model knows it as one, else text."
+    )
     events: int
     suppress: list[str]
+    outcome: LeadOutcomeOut | None = Field(description="The newest.")
     current: CurrentOut | None = Field(description="null until it is scored for the first time.")
     as_of: datetime | None
     fresh: bool = Field(description="Whether `current` knows all that was accepted about it.")
@@ -218,8 +236,12 @@ def _lead(connection: sa.Connection, lead_id: str, model: ServedModel | None) ->
         {
             "lead_id": found.row.lead_id,
             "state": found.state,
+            "created_at": iso(found.row.created_us),
+            "account_id": found.row.account_id,
+            "attributes": _attributes(found.attributes, model),
             "events": found.events,
             "suppress": found.suppress,
+            "outcome": None if found.outcome is None else _outcome(found.outcome),
             "current": None if decision is None else _current(found, strange),
             "as_of": None if decision is None else iso(decision.as_of_us),
             "fresh": found.fresh,
@@ -227,6 +249,24 @@ def _lead(connection: sa.Connection, lead_id: str, model: ServedModel | None) ->
             "handoff": None if found.handoff is None else _handoff(found.handoff),
         }
     )
+
+
+def _attributes(said: Mapping[str, str], model: ServedModel | None) -> dict[str, Value]:
+    known = {} if model is None else model.attributes
+    return {
+        name: _shown(text, known[name].kind) if name in known else text
+        for name, text in said.items()
+    }
+
+
+def _shown(text: str, kind: str) -> Value:
+    """Return what a text means, where JSON can say it: it knows no infinity."""
+    value = meant(text, kind)
+    return text if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _outcome(row: Any) -> dict[str, Any]:
+    return {"outcome": row.outcome, "closed_at": iso(row.closed_us), "amount": row.amount}
 
 
 def _current(found: Standing, strange: list[dict[str, str]]) -> dict[str, Any]:

@@ -9,7 +9,16 @@ import sqlalchemy as sa
 from serving.store import life
 from serving.store.held import listed
 from serving.store.received import INQUIRY, members, suppressions
-from serving.store.tables import decisions, events, handoffs, leads, models, outcomes, steps
+from serving.store.tables import (
+    changes,
+    decisions,
+    events,
+    handoffs,
+    leads,
+    models,
+    outcomes,
+    steps,
+)
 
 RESTING = ("recycled", "disqualified", "rejected")
 """Ends of a hand-off that a lead shows until something else is."""
@@ -63,6 +72,10 @@ class Standing:
         As DOMAIN's life of a lead has it: raw, inquiry, nurtured, flagged, accepted, …
     events : int
         How many were received.
+    attributes : dict of name to str
+        What holds now, as it is kept.
+    outcome : row of the table `outcomes`, or None
+        The newest, of it and of those merged into it.
     decision : row of the table `decisions`, or None
         None where it was never scored.
     handoff : row of the table `handoffs`, or None
@@ -73,6 +86,8 @@ class Standing:
     suppress: list[str]
     state: str
     events: int
+    attributes: dict[str, str]
+    outcome: sa.Row[Any] | None
     decision: sa.Row[Any] | None
     handoff: sa.Row[Any] | None
 
@@ -94,6 +109,7 @@ def standing(connection: sa.Connection, lead_id: str) -> Standing | None:
     (suppress,) = suppressions(connection, [row])
     newest = sa.select(handoffs).where(handoffs.c.lead_id.in_(ids)).order_by(*_FOREMOST).limit(1)
     handoff = connection.execute(newest).one_or_none()
+    closed = sa.select(outcomes).where(outcomes.c.lead_id.in_(ids)).order_by(*_NEWEST).limit(1)
     state = sa.select(of_lead).where(leads.c.lead_id == row.lead_id)
     decision = sa.select(decisions).where(decisions.c.decision_id == row.decision_id)
     return Standing(
@@ -101,6 +117,8 @@ def standing(connection: sa.Connection, lead_id: str) -> Standing | None:
         suppress,
         connection.execute(state).scalar_one(),
         connection.execute(seen).scalar_one(),
+        _attributes(connection, ids),
+        connection.execute(closed).one_or_none(),
         connection.execute(decision).one_or_none(),
         handoff,
     )
@@ -169,7 +187,16 @@ def page(
     if after is not None:
         query = query.where(sa.tuple_(*order) < sa.tuple_(*after))
     newest = query.order_by(*(column.desc() for column in order)).limit(limit)
-    return [*connection.execute(newest).all()]
+    rows: Sequence[Any] = connection.execute(newest).all()
+    return [*rows]
+
+
+def _attributes(connection: sa.Connection, lead_ids: Sequence[str]) -> dict[str, str]:
+    """Return what was said last of each attribute: none holds from a time to come."""
+    own = sa.select(changes.c.attribute, changes.c.value).where(changes.c.lead_id.in_(lead_ids))
+    said = connection.execute(own.order_by(changes.c.changed_us, changes.c.change_id))
+    found = {row.attribute: row.value for row in said}
+    return {name: value for name, value in sorted(found.items()) if value is not None}
 
 
 def _record(connection: sa.Connection, lead_id: str) -> sa.Row[Any] | None:
