@@ -30,8 +30,7 @@ from serving.store import handoff_views, life, transitions
 from serving.store.call import Call
 from serving.store.handoff_views import Wanted
 from serving.store.life import NotAllowed
-from serving.store.steps import Deed
-from serving.store.transitions import Contradiction, Stale, Unknown
+from serving.store.transitions import Contradiction, Impossible, Said, Stale, Unknown
 
 ETAG = re.compile(r'(?:W/)?"(\d{1,9})"|(\d{1,9})')
 TAGGED = {"ETag": {"description": "Its version.", "schema": {"type": "string"}}}
@@ -100,18 +99,14 @@ def _one(handoff_id: str, connection: sa.Connection) -> bytes:
     return to_json(found)
 
 
-def _parse(model: type[StepIn], action: str, if_match: str | None, body: bytes) -> tuple[int, Deed]:
+def _parse(model: type[StepIn], action: str, if_match: str | None, body: bytes) -> tuple[int, Said]:
     version = _version(if_match)
     try:
         given = model.model_validate_json(body)
     except ValidationError as error:
         raise problems.invalid(error) from None
-    if given.until is not None and given.until <= given.at:
-        fault = Fault("#/until", "must be later than `at`", "out_of_range")
-        raise problems.contradiction([fault])
     kind = getattr(given, "kind", None)
-    deed = transitions.said(action, given.at, until_us=given.until, reason=given.reason, kind=kind)
-    return version, deed
+    return version, Said(action, given.at, given.until, given.reason, kind)
 
 
 def _version(if_match: str | None) -> int:
@@ -126,15 +121,18 @@ def _version(if_match: str | None) -> int:
 
 
 def _moved(
-    handoff_id: str, connection: sa.Connection, wanted: tuple[int, Deed], call: Call
+    handoff_id: str, connection: sa.Connection, wanted: tuple[int, Said], call: Call
 ) -> Written:
-    version, deed = wanted
+    version, said = wanted
     try:
-        moved, lead_id = transitions.move(connection, _known(handoff_id), version, deed, call)
+        moved, lead_id = transitions.move(connection, _known(handoff_id), version, said, call)
     except Unknown:
         raise _unknown() from None
     except Stale as stale:
         raise problems.of(412, "stale_version", str(stale)) from None
+    except Impossible as refused:
+        fault = Fault(f"#/{refused.name}", str(refused), "out_of_range")
+        raise problems.contradiction([fault]) from None
     except NotAllowed as refused:
         raise Problem(
             409,
