@@ -3,16 +3,13 @@
 import asyncio
 import http.client
 import json
-import socket
-import threading
-from contextlib import contextmanager
 from urllib.parse import quote
 
 import httpx
 import pytest
-import uvicorn
 
 from features.moments import iso
+from tests.http_service import listening
 from tests.scorers import EPOCH_US
 from tests.states import crm, put
 
@@ -46,21 +43,6 @@ IDS = [
 def in_path(lead_id):
     """Encode all that is not a letter or a digit; clients resolve dots that stand there bare."""
     return quote(lead_id, safe="").replace(".", "%2E")
-
-
-@contextmanager
-def listening(app, protocol):
-    """Let uvicorn serve an application; yield its port."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        config = uvicorn.Config(app, log_level="error", lifespan="off", ws="none", http=protocol)
-        server = uvicorn.Server(config)
-        thread = threading.Thread(target=server.run, args=([listener],))
-        thread.start()
-        try:
-            yield listener.getsockname()[1]
-        finally:
-            server.should_exit = True
-            thread.join()
 
 
 @pytest.fixture

@@ -5,12 +5,12 @@ from functools import partial
 from typing import Annotated, Any
 
 import sqlalchemy as sa
-from fastapi import FastAPI, Header, Query, Request, Response
+from fastapi import FastAPI, Query, Request, Response
 from pydantic import ValidationError
 from pydantic_core import from_json, to_json
 
 from serving.http import problems
-from serving.http.documented import READ_STATUSES, WRITE_STATUSES, answered, json_body
+from serving.http.documented import READ_STATUSES, WRITE_STATUSES, answered, header, json_body
 from serving.http.handoff_schemas import (
     BODIES,
     HandoffOut,
@@ -38,7 +38,12 @@ MOVE_STATUSES = (404, 409, 412, 428, *WRITE_STATUSES)
 
 LeadId = Annotated[str | None, Query(min_length=1, max_length=256, pattern=r"^[^\x00]*$")]
 Since = Annotated[Moment | None, Query(description="That came to be at that moment or later.")]
-IfMatch = Annotated[str | None, Header(alias="If-Match", description="The version you know.")]
+IF_MATCH = header(
+    "If-Match",
+    "The `version` you know, or the ETag of an answer.",
+    pattern='^((W/)?"[0-9]{1,9}"|[0-9]{1,9})$',
+    examples=['"3"'],
+)
 
 
 def add_handoff_routes(app: FastAPI, state: State) -> None:
@@ -79,11 +84,11 @@ def _add_action(app: FastAPI, state: State, action: str) -> None:
         name=action,
         description=f"{life.ACTIONS[action].says.capitalize()}.",
         tags=["handoffs"],
-        openapi_extra=json_body(body),
+        openapi_extra=json_body(body) | IF_MATCH,
         responses=_tagged(answered(HandoffOut, *MOVE_STATUSES)),
     )
-    async def move(handoff_id: str, request: Request, if_match: IfMatch = None) -> Response:
-        parse = partial(_parse, body, action, if_match)
+    async def move(handoff_id: str, request: Request) -> Response:
+        parse = partial(_parse, body, action, request.headers.get("if-match"))
         return _with_tag(await write(state, request, parse, partial(_moved, handoff_id)))
 
 
