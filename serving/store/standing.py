@@ -20,17 +20,17 @@ from serving.store.tables import (
     steps,
 )
 
+EARLY, FLAGGED = ("raw", "inquiry", "nurtured"), "flagged"
+CLOSED, SUPPRESSED = ("won", "lost"), "suppressed"
 RESTING = ("recycled", "disqualified", "rejected")
 """Ends of a hand-off that a lead shows until something else is."""
-STATES = (
-    *("raw", "inquiry", "nurtured", "flagged"),
-    *life.WORKED,
-    *("won", "lost", *RESTING, "suppressed"),
-)
+STATES = (*EARLY, FLAGGED, *life.WORKED, *CLOSED, *RESTING, SUPPRESSED)
 """What leads are in, as DOMAIN's life of a lead has it."""
 
+_GOES_ON = sa.func.coalesce(leads.c.merged_into, "") == ""
 _MEMBER = leads.alias("member")
 _OF_LEAD = sa.or_(_MEMBER.c.lead_id == leads.c.lead_id, _MEMBER.c.merged_into == leads.c.lead_id)
+_HAS_REASONS = _MEMBER.c.suppress != listed(())
 _NEWEST = (outcomes.c.closed_us.desc(), outcomes.c.received_us.desc(), outcomes.c.lead_id)
 _FOREMOST = (sa.case((handoffs.c.status.in_(life.OPEN), 0), else_=1), handoffs.c.seq.desc())
 """The open hand-off of a lead, else the newest."""
@@ -167,6 +167,7 @@ def page(
     limit : int
     """
     of_decision = ("score", "grade", "decision", "why", "as_of_us")
+    # Columns in `coalesce`: else SQLite looks them up, and sorts all that it finds for every page.
     query = (
         sa.select(
             *(leads.c[name] for name in ("lead_id", "created_us", "received_us", "account_id")),
@@ -174,10 +175,10 @@ def page(
             *(decisions.c[name] for name in of_decision),
         )
         .outerjoin(decisions, decisions.c.decision_id == leads.c.decision_id)
-        .where(leads.c.merged_into.is_(None))
+        .where(_GOES_ON)
     )
     if wanted.state is not None:
-        query = query.where(of_lead == wanted.state)
+        query = query.where(of_lead == wanted.state, *_needed(wanted.state))
     if wanted.decision is not None:
         query = query.where(decisions.c.decision == wanted.decision)
     if wanted.updated_since_us is not None:
@@ -213,20 +214,38 @@ def _has(table: sa.Table, *conditions: sa.ColumnElement[bool]) -> sa.Exists:
     return _of_lead(table, sa.literal(1)).where(*conditions).exists()
 
 
+def _needed(state: str) -> list[sa.ColumnElement[bool]]:
+    """Return what a lead in a state must have, where that is found sooner than the state."""
+    if state in EARLY:
+        return []
+    found = sa.select(sa.func.coalesce(_MEMBER.c.merged_into, _MEMBER.c.lead_id))
+    if state == SUPPRESSED:
+        found = found.where(_HAS_REASONS)
+    elif state in CLOSED:
+        own = outcomes.c.lead_id == _MEMBER.c.lead_id
+        found = found.join(outcomes, own).where(outcomes.c.outcome == state)
+    else:
+        status = life.PROPOSED if state == FLAGGED else state
+        own = handoffs.c.lead_id == _MEMBER.c.lead_id
+        found = found.join(handoffs, own).where(handoffs.c.status == status)
+    return [sa.func.coalesce(leads.c.lead_id, "").in_(found)]
+
+
 def _state() -> sa.Case[str]:
     """Return the state of a lead as an expression over the table `leads`."""
     status = _of_lead(handoffs, handoffs.c.status).order_by(*_FOREMOST).limit(1).scalar_subquery()
     closed = _of_lead(outcomes, outcomes.c.outcome).order_by(*_NEWEST).limit(1).scalar_subquery()
-    reasons = sa.select(sa.literal(1)).select_from(_MEMBER).where(_OF_LEAD).correlate(leads)
+    reasons = sa.select(sa.literal(1)).where(_OF_LEAD, _HAS_REASONS).correlate(leads)
+    raw, inquiry, nurtured = EARLY
     return sa.case(
-        (status == life.PROPOSED, "flagged"),
+        (status == life.PROPOSED, FLAGGED),
         (status.in_(life.WORKED), status),
-        (reasons.where(_MEMBER.c.suppress != listed(())).exists(), "suppressed"),
+        (reasons.exists(), SUPPRESSED),
         (closed.is_not(None), closed),
         (status.in_(RESTING), status),
-        (~_has(events), "raw"),
-        (~_has(events, events.c.event_type != INQUIRY), "inquiry"),
-        else_="nurtured",
+        (~_has(events), raw),
+        (~_has(events, events.c.event_type != INQUIRY), inquiry),
+        else_=nurtured,
     )
 
 
