@@ -23,7 +23,7 @@ from serving.http.state import State
 from serving.served_model import ServedModel
 from serving.store.items import Value
 from serving.store.received import meant, members, names_of
-from serving.store.standing import Place, Standing, Wanted, history, page, standing
+from serving.store.standing import Listed, Place, Standing, Wanted, history, page, standing
 
 Decision = Literal["hand_off", "nurture", "abstain", "suppressed"]
 LeadState = Literal[
@@ -216,15 +216,20 @@ def _page(
     found = page(connection, wanted, None if after is None else Place(*after), limit + 1)
     shown = found[:limit]
     more = len(found) > limit
-    last = cursor(shown[-1].received_us, shown[-1].lead_id) if more else None
-    return to_json({"items": [_item(row) for row in shown], "next": last})
+    last = cursor(shown[-1].row.received_us, shown[-1].row.lead_id) if more else None
+    return to_json({"items": [_item(each) for each in shown], "next": last})
 
 
-def _item(row: Any) -> dict[str, Any]:
-    names = ("lead_id", "state", "account_id", "score", "grade", "decision", "why")
-    return {name: getattr(row, name) for name in names} | {
+def _item(listed: Listed) -> dict[str, Any]:
+    row, decision = listed.row, listed.decision
+    decided = {n: getattr(decision, n, None) for n in ("score", "grade", "decision", "why")}
+    return {
+        "lead_id": row.lead_id,
+        "state": listed.state,
         "created_at": iso(row.created_us),
-        "as_of": None if row.as_of_us is None else iso(row.as_of_us),
+        "account_id": row.account_id,
+        **decided,
+        "as_of": None if decision is None else iso(decision.as_of_us),
     }
 
 

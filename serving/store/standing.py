@@ -28,7 +28,10 @@ STATES = (*EARLY, FLAGGED, *life.WORKED, *CLOSED, *RESTING, SUPPRESSED)
 """What leads are in, as DOMAIN's life of a lead has it."""
 
 _GOES_ON = sa.func.coalesce(leads.c.merged_into, "") == ""
+# `IS NULL` SQLite looks up in an index, and sorts all that it finds for every page.
 _MEMBER = leads.alias("member")
+_HEAD = sa.func.coalesce(_MEMBER.c.merged_into, _MEMBER.c.lead_id)
+_STANDS = decisions.c.decision_id == leads.c.decision_id
 _OF_LEAD = sa.or_(_MEMBER.c.lead_id == leads.c.lead_id, _MEMBER.c.merged_into == leads.c.lead_id)
 _HAS_REASONS = _MEMBER.c.suppress != listed(())
 _NEWEST = (outcomes.c.closed_us.desc(), outcomes.c.received_us.desc(), outcomes.c.lead_id)
@@ -57,6 +60,22 @@ class Place(NamedTuple):
 
     received_us: int
     lead_id: str
+
+
+class Listed(NamedTuple):
+    """A lead in a list.
+
+    Attributes
+    ----------
+    row : row of the table `leads`
+    state : str
+    decision : row of the table `decisions`, or None
+        None where it was never scored.
+    """
+
+    row: sa.Row[Any]
+    state: str
+    decision: sa.Row[Any] | None
 
 
 @dataclass(frozen=True)
@@ -110,7 +129,7 @@ def standing(connection: sa.Connection, lead_id: str) -> Standing | None:
     newest = sa.select(handoffs).where(handoffs.c.lead_id.in_(ids)).order_by(*_FOREMOST).limit(1)
     handoff = connection.execute(newest).one_or_none()
     closed = sa.select(outcomes).where(outcomes.c.lead_id.in_(ids)).order_by(*_NEWEST).limit(1)
-    state = sa.select(of_lead).where(leads.c.lead_id == row.lead_id)
+    state = sa.select(shown_state).where(leads.c.lead_id == row.lead_id)
     decision = sa.select(decisions).where(decisions.c.decision_id == row.decision_id)
     return Standing(
         row,
@@ -155,8 +174,8 @@ def history(
 
 def page(
     connection: sa.Connection, wanted: Wanted, after: Place | None, limit: int
-) -> list[sa.Row[Any]]:
-    """Return leads with their `state` and the decision that stands, newest record first.
+) -> list[Listed]:
+    """Return leads, newest record first.
 
     Parameters
     ----------
@@ -166,30 +185,26 @@ def page(
         Only those that come after it.
     limit : int
     """
-    of_decision = ("score", "grade", "decision", "why", "as_of_us")
-    # Columns in `coalesce`: else SQLite looks them up, and sorts all that it finds for every page.
-    query = (
-        sa.select(
-            *(leads.c[name] for name in ("lead_id", "created_us", "received_us", "account_id")),
-            of_lead.label("state"),
-            *(decisions.c[name] for name in of_decision),
-        )
-        .outerjoin(decisions, decisions.c.decision_id == leads.c.decision_id)
-        .where(_GOES_ON)
-    )
+    query = sa.select(leads, shown_state.label("state")).where(_GOES_ON)
     if wanted.state is not None:
-        query = query.where(of_lead == wanted.state, *_needed(wanted.state))
+        query = query.where(_is_in(wanted.state))
     if wanted.decision is not None:
-        query = query.where(decisions.c.decision == wanted.decision)
+        stands = sa.select(decisions.c.decision).where(_STANDS).correlate(leads)
+        query = query.where(stands.scalar_subquery() == wanted.decision)
     if wanted.updated_since_us is not None:
-        moved = _has(steps, steps.c.received_us >= wanted.updated_since_us)
-        query = query.where((leads.c.changed_us >= wanted.updated_since_us) | moved)
+        since_us = wanted.updated_since_us
+        moved = _heads(steps).where(steps.c.received_us >= since_us)
+        query = query.where((leads.c.changed_us >= since_us) | leads.c.lead_id.in_(moved))
     order = (leads.c.received_us, leads.c.lead_id)
     if after is not None:
         query = query.where(sa.tuple_(*order) < sa.tuple_(*after))
     newest = query.order_by(*(column.desc() for column in order)).limit(limit)
-    rows: Sequence[Any] = connection.execute(newest).all()
-    return [*rows]
+    rows = connection.execute(newest).all()
+    # Joined to the above, PostgreSQL reads all decisions for a page.
+    ids = [row.decision_id for row in rows if row.decision_id is not None]
+    own = sa.select(decisions).where(decisions.c.decision_id.in_(ids))
+    found = {row.decision_id: row for row in connection.execute(own)}
+    return [Listed(row, row.state, found.get(row.decision_id)) for row in rows]
 
 
 def _attributes(connection: sa.Connection, lead_ids: Sequence[str]) -> dict[str, str]:
@@ -204,6 +219,11 @@ def _record(connection: sa.Connection, lead_id: str) -> sa.Row[Any] | None:
     return connection.execute(sa.select(leads).where(leads.c.lead_id == lead_id)).one_or_none()
 
 
+def _heads(table: sa.Table) -> sa.Select[Any]:
+    """Select the leads that those are now which rows of a table are about."""
+    return sa.select(_HEAD).join_from(_MEMBER, table, table.c.lead_id == _MEMBER.c.lead_id)
+
+
 def _of_lead(table: sa.Table, *columns: sa.ColumnElement[Any]) -> sa.Select[Any]:
     """Select rows of a table that are about a lead, or about those merged into it."""
     own = _MEMBER.join(table, table.c.lead_id == _MEMBER.c.lead_id)
@@ -214,21 +234,18 @@ def _has(table: sa.Table, *conditions: sa.ColumnElement[bool]) -> sa.Exists:
     return _of_lead(table, sa.literal(1)).where(*conditions).exists()
 
 
-def _needed(state: str) -> list[sa.ColumnElement[bool]]:
-    """Return what a lead in a state must have, where that is found sooner than the state."""
+def _is_in(state: str) -> sa.ColumnElement[bool]:
+    """Return whether a lead is in a state; what that needs is asked first, as that is quick."""
     if state in EARLY:
-        return []
-    found = sa.select(sa.func.coalesce(_MEMBER.c.merged_into, _MEMBER.c.lead_id))
+        return shown_state == state
     if state == SUPPRESSED:
-        found = found.where(_HAS_REASONS)
+        needed = sa.select(_HEAD).where(_HAS_REASONS)
     elif state in CLOSED:
-        own = outcomes.c.lead_id == _MEMBER.c.lead_id
-        found = found.join(outcomes, own).where(outcomes.c.outcome == state)
+        needed = _heads(outcomes).where(outcomes.c.outcome == state)
     else:
         status = life.PROPOSED if state == FLAGGED else state
-        own = handoffs.c.lead_id == _MEMBER.c.lead_id
-        found = found.join(handoffs, own).where(handoffs.c.status == status)
-    return [sa.func.coalesce(leads.c.lead_id, "").in_(found)]
+        needed = _heads(handoffs).where(handoffs.c.status == status)
+    return sa.case((leads.c.lead_id.in_(needed), shown_state)) == state
 
 
 def _state() -> sa.Case[str]:
@@ -249,4 +266,4 @@ def _state() -> sa.Case[str]:
     )
 
 
-of_lead = _state()
+shown_state = _state()
