@@ -5,6 +5,8 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
+import sqlalchemy as sa
+
 from serving.store import endpoints, outbox
 from serving.store.database import Database, DatabaseError
 from serving.store.outbox import Delivery, Result
@@ -76,18 +78,22 @@ class Courier:
 
     def _batch(self, endpoint_id: str) -> bool:
         """Send some of what is due; tell whether there may be more that can be sent now."""
-        with self._database.writing() as connection:
-            claimed = outbox.claim(connection, endpoint_id, self._now_us())
+        claimed = self._database.write(
+            lambda connection: outbox.claim(connection, endpoint_id, self._now_us())
+        )
         answers = self._sent(claimed)
-        gone = 0
-        with self._database.writing() as connection:
+
+        def settled(connection: sa.Connection) -> int:
+            gone = 0
             for delivery, answer in zip(claimed, answers, strict=False):
                 result = _result(answer)
                 gone += outbox.settle(connection, delivery, result, self._now_us(), self._uniform)
             outbox.release(connection, claimed[len(answers) :])
             if answers and answers[-1].status == GONE:
                 endpoints.disable(connection, endpoint_id, endpoints.GONE, self._now_us())
-        if gone:
+            return gone
+
+        if self._database.write(settled):
             self._database.scrub()
         return bool(answers) and _is_there(answers[-1])
 

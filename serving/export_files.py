@@ -70,7 +70,7 @@ def export_files(
     with told(folder):
         folder.mkdir(parents=True, exist_ok=True)
     rows = {}
-    with ExitStack() as files, database.reading() as connection:
+    with ExitStack() as files, database.reading(patient=True) as connection:
         for name in names:
             path = folder / f"{name}.{form}"
             write = files.enter_context(answer_file(path, path.with_name(f".{path.name}.part")))

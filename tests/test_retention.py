@@ -1,10 +1,12 @@
+import threading
 from itertools import count
 
 import pytest
 import sqlalchemy as sa
 
-from serving.store import erasure, jobs, outbox, retention
+from serving.store import erasure, jobs, life, outbox, retention
 from serving.store.database import Database
+from serving.store.held import hold
 from serving.store.policy import DAY_US, HOUR_US, Policy
 from serving.store.retention import Retention
 from serving.store.tables import (
@@ -18,6 +20,7 @@ from serving.store.tables import (
     leads,
     messages,
 )
+from tests.postgres import until_one_waits
 
 NOW_US = 1_790_000_000_000_000
 NUMBERS = count()
@@ -162,6 +165,47 @@ def test_events_go_with_all_of_their_lead_when_nothing_came_for_the_whole_period
     assert column(database, events.c.lead_id) == kept
 
 
+@pytest.mark.parametrize("status", life.OPEN)
+def test_events_of_a_lead_with_an_open_hand_off_stay(database, status):
+    insert(database, leads, lead("L-1"))
+    insert(database, handoffs, handoff("L-1", 1, status))
+    insert(database, events, event("L-1", 31 * DAY_US))
+    assert run(database, keep_events_days=30)["events"] == 0
+
+
+@pytest.fixture
+def shared(postgres_url):
+    opened = Database.open(postgres_url)
+    yield opened
+    opened.close()
+
+
+def run_while(shared, work):
+    """Let it begin while a transaction that holds both leads does some work."""
+    thread = threading.Thread(target=lambda: run(shared, keep_events_days=30))
+    with shared.writing() as connection:
+        hold(connection, ["into", "twin"])
+        connection.execute(work)
+        thread.start()
+        until_one_waits(shared)
+    thread.join(20)
+    return column(shared, events.c.lead_id)
+
+
+def test_what_comes_about_a_silent_lead_meanwhile_keeps_all_of_it(shared):
+    insert(shared, leads, lead("into"))
+    insert(shared, events, event("into", 31 * DAY_US))
+    new = events.insert().values(event("into", 0))
+    assert run_while(shared, new) == ["into", "into"]
+
+
+def test_a_silent_lead_into_which_another_is_merged_meanwhile_keeps_its_events(shared):
+    insert(shared, leads, lead("into"), lead("twin"))
+    insert(shared, events, event("into", 31 * DAY_US), event("twin", 0))
+    merged = leads.update().where(leads.c.lead_id == "twin")
+    assert run_while(shared, merged.values(merged_into="into", merged_us=1)) == ["into", "twin"]
+
+
 @pytest.mark.parametrize("at_once", [1, 2, 3])
 def test_it_goes_on_until_all_are_gone(database, monkeypatch, at_once):
     monkeypatch.setattr(retention, "ROWS_AT_ONCE", at_once)
@@ -175,7 +219,7 @@ def test_it_goes_on_until_all_are_gone(database, monkeypatch, at_once):
 def test_one_process_does_it_at_a_time(database):
     insert(database, idempotency, answer("old", 100 * HOUR_US))
     with database.writing() as connection:
-        assert jobs.take(connection, "retention", NOW_US, jobs.LEASE_US)
+        assert jobs.take(connection, "retention", NOW_US, NOW_US + jobs.LEASE_US)
     assert run(database) == {}
     assert run(database, NOW_US + HOUR_US)["idempotency"] == 1
 

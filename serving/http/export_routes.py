@@ -61,7 +61,7 @@ def add_export_routes(app: FastAPI, state: State) -> None:
         if table not in export.NAMES or form not in MEDIA:
             raise problems.of(404, "unknown_table", "there is no such table, or no such format")
         if not slots.acquire(blocking=False):
-            raise _busy()
+            raise problems.busy(f"{MOST_AT_ONCE} exports are running")
         chunks = _chunks(state.database, export.table(table), slots, csv=form == "csv")
         first = await anyio.to_thread.run_sync(next, chunks)
         named = {"content-disposition": f'attachment; filename="{table}.{form}"'}
@@ -74,7 +74,7 @@ def _chunks(
     """Write a table into chunks; the database is asked before the first one is there."""
     drain = _Drain()
     try:
-        with database.reading() as connection:
+        with database.reading(patient=True) as connection:
             rows = Rows(pa.PythonFile(drain, "w"), csv=csv)
             for part in table.parts(connection):
                 rows.write(part)
@@ -112,8 +112,3 @@ class _Drain(io.RawIOBase):
         """Return what was written since the last time."""
         taken, self._parts = b"".join(self._parts), []
         return taken
-
-
-def _busy() -> problems.Problem:
-    detail = f"{MOST_AT_ONCE} exports are running: send this again when one has ended"
-    return problems.of(503, "busy", detail, {"Retry-After": problems.RETRY_SECONDS})

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-import anyio
 from starlette.requests import Request
 
 from serving.http import problems
@@ -70,7 +69,7 @@ class Gate:
         self._now_us = now_us
         self._known: dict[bytes, _Known] = {}
         self._used: dict[str, int] = {}
-        self._lookups = Lane(LOOKUPS)
+        self._lookups = Lane(database, LOOKUPS, LOOKUP_SECONDS)
         self._failures = RateLimit("failed-keys", MOST_FAILURES, FAILURES_SECONDS)
         self._requests = (
             RateLimit("requests", per_second * BURST_SECONDS, BURST_SECONDS) if per_second else None
@@ -131,7 +130,7 @@ class Gate:
         if known is None:
             self._failures.check(peer)
         try:
-            client = await self._asked(token, now_us)
+            client = await self._lookups.run(partial(self._find, token, now_us))
         except DatabaseError:
             if known is None or not _trusted(known, now_us):
                 raise
@@ -146,15 +145,6 @@ class Gate:
             del self._known[next(iter(self._known))]
         self._known[digest] = _Known(client, now_us, now_us)
         return client
-
-    async def _asked(self, token: str, now_us: int) -> Client | None:
-        try:
-            with anyio.fail_after(LOOKUP_SECONDS):
-                return await self._lookups.run(partial(self._find, token, now_us), abandon=True)
-        except TimeoutError as error:
-            raise DatabaseError(
-                f"the database {self._database.shown} did not answer within {LOOKUP_SECONDS} s"
-            ) from error
 
     def _find(self, token: str, now_us: int) -> Client | None:
         with self._database.reading() as connection:

@@ -146,6 +146,12 @@ def faults(error: ValidationError, path: Sequence[int | str] = ()) -> list[Fault
     return [_fault(item, (*path, *item["loc"])) for item in found]
 
 
+def busy(what: str) -> Problem:
+    """Return the 503 for one request too many of a kind."""
+    detail = f"{what}: send this one again later"
+    return of(503, "busy", detail, {"Retry-After": RETRY_SECONDS})
+
+
 def contradiction(faults: Sequence[Fault], total: int | None = None) -> Problem:
     """Return the 422 for what is wrong in a well-formed body."""
     count = len(faults) if total is None else total

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 
-import anyio.to_thread
 import sqlalchemy as sa
 from starlette.requests import Request
 from starlette.responses import Response
@@ -21,4 +20,4 @@ async def read(
         with state.database.reading() as connection:
             return work(connection)
 
-    return JsonBytes(await anyio.to_thread.run_sync(done))
+    return JsonBytes(await state.readers.run(done))

@@ -65,7 +65,7 @@ def add_score_routes(
         else:
             work = partial(_parse_and_score, model, body, now, meters)
         if pool.statistics().tasks_waiting >= MOST_WAITING:
-            raise _busy()
+            raise problems.busy("too many large requests are waiting")
         return JsonBytes(await anyio.to_thread.run_sync(work, limiter=pool))
 
     app.router.add_api_route(
@@ -96,8 +96,3 @@ def loaded(slot: ModelSlot) -> ServedModel:
     if slot.model is None:
         raise problems.of(503, "no_model", slot.why_empty, {"Retry-After": problems.RETRY_SECONDS})
     return slot.model
-
-
-def _busy() -> problems.Problem:
-    detail = "too many large requests are waiting: send this one again later"
-    return problems.of(503, "busy", detail, {"Retry-After": problems.RETRY_SECONDS})

@@ -13,7 +13,9 @@ from serving.store.database import Database
 from serving.store.policy import Policy
 from serving.store.turns import TOGETHER
 
-WRITERS = 5
+WRITERS, READERS = 5, 5
+ANSWER_SECONDS = 30
+"""After which a request is told that the database does not answer."""
 
 
 @dataclass(frozen=True)
@@ -44,4 +46,10 @@ class State:
     @cached_property
     def writers(self) -> Lane:
         """Threads that write: as many as share a commit, or fewer than there are connections."""
-        return Lane(TOGETHER if self.database.is_sqlite else WRITERS)
+        threads = TOGETHER if self.database.is_sqlite else WRITERS
+        return Lane(self.database, threads, ANSWER_SECONDS)
+
+    @cached_property
+    def readers(self) -> Lane:
+        """Threads that read."""
+        return Lane(self.database, READERS, ANSWER_SECONDS)

@@ -31,13 +31,16 @@ TURN_SECONDS = 20
 """For which a write waits for its turn; longer than rewriting a file of a gigabyte takes."""
 WAITS = {"lock_timeout": 10, "statement_timeout": 60, "idle_in_transaction_session_timeout": 60}
 """Seconds after which PostgreSQL gives up a statement."""
+PATIENT = {"statement_timeout": 3_600, "idle_in_transaction_session_timeout": 3_600}
+"""The same for whoever reads whole tables, as fast as others take them."""
 SILENT_SECONDS = 15
 """After which a connection on which nothing is acknowledged is given up."""
 COLLISIONS = ("40001", "40P01")
 """What PostgreSQL calls a transaction that must be tried again, and a deadlock."""
 TRIES = 4
 """After so many collisions a write is given up."""
-POOL = 8
+POOL = 16
+"""Connections: as many as writers, readers, lookups of keys and what is done by the clock need."""
 MEND = "check that it runs, that this URL is right, and the space on its disk"
 
 Result = TypeVar("Result")
@@ -169,8 +172,13 @@ class Database:
         )
 
     @contextmanager
-    def reading(self) -> Iterator[sa.Connection]:
+    def reading(self, *, patient: bool = False) -> Iterator[sa.Connection]:
         """Give a connection that sees one state throughout, and writes nothing.
+
+        Parameters
+        ----------
+        patient : bool
+            It may take an hour.
 
         Raises
         ------
@@ -181,7 +189,11 @@ class Database:
         if self.is_sqlite:
             del options["isolation_level"]
         with self._refusing(), self.engine.connect() as connection:
-            yield connection.execution_options(**options)
+            connection = connection.execution_options(**options)
+            if patient and not self.is_sqlite:
+                for name, seconds in PATIENT.items():
+                    connection.exec_driver_sql(f"SET LOCAL {name} = '{seconds}s'")
+            yield connection
 
     def scrub(self) -> bool:
         """Leave nothing of deleted rows in SQLite's write-ahead log; its pages hold zeros by then.

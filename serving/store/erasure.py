@@ -12,6 +12,7 @@ from features.moments import iso
 from serving.store import outbox, tombstones
 from serving.store.audit import hashed, salt_of
 from serving.store.database import Database
+from serving.store.held import hold
 from serving.store.received import members
 from serving.store.tables import (
     changes,
@@ -120,6 +121,7 @@ def _group(connection: sa.Connection, lead_id: str) -> list[str]:
 
 def _delete(connection: sa.Connection, ids: Sequence[str]) -> dict[str, int]:
     """Delete all rows about leads; return how many of each table."""
+    hold(connection, ids)
     rows = {}
     held = sa.select(leads.c.lead_id).where(leads.c.lead_id.in_(ids)).order_by(leads.c.lead_id)
     connection.execute(held.with_for_update()).all()

@@ -1,6 +1,7 @@
 """Proposals that nobody took in time go back to marketing, and free places are filled."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import sqlalchemy as sa
 
@@ -9,6 +10,7 @@ from serving.store import handoffs, jobs, life, tables
 from serving.store.call import CLOCK, Call
 from serving.store.database import Database
 from serving.store.handoff import OF_LEADS, Handoff
+from serving.store.held import hold
 from serving.store.policy import Policy
 from serving.store.received import locked
 from serving.store.reentry import TOO_LATE
@@ -45,31 +47,27 @@ class Overdue:
             It goes on with the rest when it is run again.
         """
         total = 0
-        with jobs.running(self.database, JOB, now_us) as mine:
-            if not mine:
-                return 0
+        with jobs.running(self.database, JOB, now_us) as lease:
             call = Call(CLOCK, "", now_us, self.slot.model, self.policy)
-            while expired := self._expired(call):
+            expired = filled = AT_ONCE
+            while expired and lease.holds():
+                expired = self.database.write(partial(_expired, call))
                 total += expired
-            while self._filled(call) == AT_ONCE:
-                pass
+            while filled == AT_ONCE and lease.holds():
+                filled = self.database.write(partial(handoffs.fill, call=call, most=AT_ONCE))
         return total
 
-    def _filled(self, call: Call) -> int:
-        with self.database.writing() as connection:
-            return handoffs.fill(connection, call, AT_ONCE)
 
-    def _expired(self, call: Call) -> int:
-        rows = tables.handoffs.c
-        due = (rows.status == life.PROPOSED) & (rows.due_us <= call.now_us)
-        some = sa.select(rows.handoff_id, rows.lead_id).where(due).order_by(rows.seq)
-        deed = Deed("expire", call.now_us, why=TOO_LATE)
-        with self.database.writing() as connection:
-            found = connection.execute(some.limit(AT_ONCE)).all()
-            locked(connection, [row.lead_id for row in found])
-            ids = [row.handoff_id for row in found]
-            still = OF_LEADS.where(due, rows.handoff_id.in_(ids))
-            own = connection.execute(still.with_for_update(of=tables.handoffs)).all()
-            moves = [Move(Handoff.of(row), deed, row.head) for row in own]
-            take(connection, moves, call, by_service=True)
-        return len(found)
+def _expired(call: Call, connection: sa.Connection) -> int:
+    rows = tables.handoffs.c
+    due = (rows.status == life.PROPOSED) & (rows.due_us <= call.now_us)
+    some = sa.select(rows.handoff_id, rows.lead_id).where(due).order_by(rows.seq)
+    found = connection.execute(some.limit(AT_ONCE)).all()
+    lead_ids = [row.lead_id for row in found]
+    hold(connection, lead_ids)
+    locked(connection, lead_ids)
+    still = OF_LEADS.where(due, rows.handoff_id.in_([row.handoff_id for row in found]))
+    own = connection.execute(still.with_for_update(of=tables.handoffs)).all()
+    deed = Deed("expire", call.now_us, why=TOO_LATE)
+    take(connection, [Move(Handoff.of(row), deed, row.head) for row in own], call, by_service=True)
+    return len(found)

@@ -1,7 +1,8 @@
 """Open leads are scored again though nothing came: every night, and by a model that is new."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from time import perf_counter, sleep
 
 import sqlalchemy as sa
@@ -11,6 +12,7 @@ from serving.store import jobs
 from serving.store.call import CLOCK, Call
 from serving.store.database import Database
 from serving.store.freshness import refresh
+from serving.store.held import hold
 from serving.store.policy import DAY_US, HOUR_US, Policy
 from serving.store.tables import decisions, events, leads, outcomes
 
@@ -54,15 +56,17 @@ class Rescoring:
         if due == self._done:
             return 0
         total, last = 0, ""
-        with jobs.running(self.database, JOB, now_us) as mine:
-            while mine and self.slot.model is model:  # else that one's turn has come
+        with jobs.running(self.database, JOB, now_us) as lease:
+            while lease.holds() and self.slot.model is model:  # else that one's turn has come
                 began = perf_counter()
                 scored = self._some(model, since_us, now_us, last)
                 if not scored:
                     break
                 total, last = total + len(scored), scored[-1]
                 self.pause(perf_counter() - began)
-        if mine and not total:  # else once more: a write that began with the old model may end now
+        if (
+            lease.holds() and not total
+        ):  # else once more: a write that began with the old model may end now
             self._done = due
         return total
 
@@ -72,9 +76,14 @@ class Rescoring:
         with self.database.reading() as connection:
             found = connection.execute(_due(model.scorer.digest, since_us, after)).all()
         for cause in ("model", "clock"):
-            with self.database.writing() as connection:  # each locks leads before places
-                refresh(connection, [r.lead_id for r in found if r.cause == cause], call, cause)
+            lead_ids = [row.lead_id for row in found if row.cause == cause]
+            self.database.write(partial(_refreshed, lead_ids, call, cause))
         return [row.lead_id for row in found]
+
+
+def _refreshed(lead_ids: Sequence[str], call: Call, cause: str, connection: sa.Connection) -> None:
+    hold(connection, lead_ids)
+    refresh(connection, lead_ids, call, cause)
 
 
 def night_us(now_us: int, hour: int) -> int:

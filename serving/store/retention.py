@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
@@ -59,12 +60,14 @@ class Retention:
             It goes on with the rest when it is run again.
         """
         days = self.policy.keep_events_days
-        with jobs.running(self.database, JOB, now_us) as mine:
-            if not mine:
+        gone = {}
+        with jobs.running(self.database, JOB, now_us) as lease:
+            if not lease.holds():
                 return {}
-            gone = {table.name: self._expired(table, query) for table, query in self._due(now_us)}
+            for table, query in self._due(now_us):
+                gone[table.name] = self._expired(lease, table, query)
             if days is not None:
-                gone[events.name] = self._silent(now_us - round(days * DAY_US))
+                gone[events.name] = self._silent(lease, now_us - round(days * DAY_US))
             self._rebuild(now_us)
         return gone
 
@@ -87,26 +90,30 @@ class Retention:
                 found.append((table, older.where(*_dispensable(table))))
         return found
 
-    def _expired(self, table: sa.Table, keys: sa.Select[Any]) -> int:
-        total = 0
-        while True:
-            with self.database.writing() as connection:
-                rows = connection.execute(keys.limit(ROWS_AT_ONCE)).all()
-                _delete(connection, table, rows)
-            total += len(rows)
-            if len(rows) < ROWS_AT_ONCE:
-                return total
+    def _expired(self, lease: jobs.Lease, table: sa.Table, keys: sa.Select[Any]) -> int:
+        def some(connection: sa.Connection) -> int:
+            rows = connection.execute(keys.limit(ROWS_AT_ONCE)).all()
+            _delete(connection, table, rows)
+            return len(rows)
 
-    def _silent(self, before_us: int) -> int:
+        total, gone = 0, ROWS_AT_ONCE
+        while gone == ROWS_AT_ONCE and lease.holds():
+            gone = self.database.write(some)
+            total += gone
+        return total
+
+    def _silent(self, lease: jobs.Lease, before_us: int) -> int:
         """Delete the events of leads about which nothing came since a moment."""
-        total, after = 0, ""
-        while True:
-            with self.database.writing() as connection:
-                ids = _with_events(connection, after)
-                total += _forget(connection, ids, before_us)
-            if len(ids) < LEADS_AT_ONCE:
-                return total
-            after = ids[-1]
+
+        def some(connection: sa.Connection) -> tuple[list[str], int]:
+            ids = _with_events(connection, after)
+            return ids, _forget(connection, ids, before_us)
+
+        total, after, more = 0, "", True
+        while more and lease.holds():
+            ids, gone = self.database.write(some)
+            total, after, more = total + gone, ids[-1] if ids else "", len(ids) == LEADS_AT_ONCE
+        return total
 
     def _rebuild(self, now_us: int) -> None:
         """Write SQLite's file anew, once a day in the days after an erasure."""
@@ -117,9 +124,7 @@ class Retention:
             self.database.scrub()
             return
         self.database.rebuild()
-        with self.database.writing() as connection:
-            jobs.take(connection, REBUILD, now_us, 0)
-            jobs.done(connection, REBUILD, now_us)
+        self.database.write(partial(jobs.note, name=REBUILD, now_us=now_us))
 
 
 def _older(table: sa.Table, column: str, than_us: int) -> sa.Select[Any]:

@@ -9,6 +9,7 @@ from serving.store import handoff_views, outcome_intake
 from serving.store.call import Call
 from serving.store.freshness import refresh
 from serving.store.handoff import Handoff
+from serving.store.held import hold
 from serving.store.items import Outcome
 from serving.store.received import locked
 from serving.store.reentry import RECYCLE_DAYS, REJECTIONS, begins
@@ -132,6 +133,7 @@ def move(
     ).scalar()
     if lead_id is None:
         raise Unknown
+    hold(connection, [lead_id])
     heads = [row.lead_id for row in locked(connection, [lead_id])]
     own = sa.select(handoffs).where(handoffs.c.handoff_id == handoff_id)
     row = connection.execute(own.with_for_update()).one_or_none()
