@@ -198,7 +198,7 @@ def test_an_empty_list_and_leads_that_were_never_scored(service):
     "query",
     [
         *("state=hot", "decision=maybe", "limit=0", "limit=201", "updated_since=yesterday"),
-        *("cursor=%FF", "cursor=eA", "cursor=8J-Y", "cursor=" + "A" * 2_001),
+        *("cursor=%FF", "cursor=eA", "cursor=8J-Y", "cursor=MSAA", "cursor=" + "A" * 2_001),
     ],
 )
 def test_a_bad_filter_is_a_problem(service, query):

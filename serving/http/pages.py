@@ -48,9 +48,12 @@ def named_place(given: str | None) -> tuple[int, str] | None:
 
 def _text(given: str) -> str:
     try:
-        return base64.b64decode(given + "=" * (-len(given) % 4), b"-_", validate=True).decode()
+        text = base64.b64decode(given + "=" * (-len(given) % 4), b"-_", validate=True).decode()
     except ValueError:
         raise _bad() from None
+    if "\0" in text:  # PostgreSQL knows no such text
+        raise _bad()
+    return text
 
 
 def _number(text: str) -> int:
