@@ -211,17 +211,19 @@ HANDOFFS = {
         "wait, but count."
     ),
     "people": (
-        '`POST /v1/handoffs/{id}/{action}` with `{"at", "reason"?, "until"?}`. `If-Match` '
+        '`POST /v1/handoffs/{id}/{action}` with `{"at"?, "reason"?, "until"?}`. `If-Match` '
         "says which `version` the sender knows: without it the answer is 428, with one that "
         "has passed 412. What is not allowed in a state is a 409 that lists in `allowed` what "
         "is. The same thing sent again, with the version that it was sent with, is answered "
-        "as it was and done once. Steps may be skipped (the figure shows none of that), never "
-        "taken back; attempts to close may be repeated, and each is kept "
+        "as it was and done once; `at` may be left out the second time. Steps may be skipped "
+        "(the figure shows none of that), never taken back; attempts to close may be repeated, "
+        "and each is kept "
         "(`closing_attempts`). `reject`, `recycle`, `disqualify` and `override` need a "
         "`reason`, `override` also `until`. A rejection has a `kind` (`procedural`: mis- "
         "routed; `clerical`: the record is wrong or incomplete; `definitional`: outside the "
-        "agreed criteria), or a reason that begins with it. A time `at` that is further ahead "
-        "than the service's clock may be off is taken as the moment of receipt."
+        "agreed criteria), or a reason that begins with it. A time `at` that is left out, or is "
+        "further ahead than the service's clock may be off, is the moment of receipt; one before "
+        "the hand-off was proposed, by more than that, is a 422."
     ),
     "service": (
         "A hand-off that nobody has taken up when its clock has run out (`due_at`: by default "

@@ -1,8 +1,12 @@
 """The stateless service for tests."""
 
 import asyncio
+import socket
+import threading
+from contextlib import contextmanager
 
 import httpx
+import uvicorn
 
 from serving.http.app import create_app
 from serving.served_model import ModelSlot, ServedModel
@@ -48,3 +52,18 @@ class Service:
                 pass
 
         asyncio.run(lived())
+
+
+@contextmanager
+def listening(app, protocol="auto"):
+    """Let uvicorn serve an application; yield its port."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        config = uvicorn.Config(app, log_level="error", lifespan="off", ws="none", http=protocol)
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, args=([listener],))
+        thread.start()
+        try:
+            yield listener.getsockname()[1]
+        finally:
+            server.should_exit = True
+            thread.join()

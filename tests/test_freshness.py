@@ -238,8 +238,56 @@ def test_what_the_model_does_not_know_is_a_warning_as_in_the_stateless_api(servi
     assert shown(service)["current"]["warnings"] == wanted
 
 
-def test_an_id_with_a_slash_shows_no_other_leads_history(service):
-    put(service, lead("L-1", event(1)))
-    assert service.get("/v1/leads/L-1/history").status_code == 200
-    for path in ("/v1/leads/L-1%2Fhistory", "/v1/leads/L-1%2fhistory"):
-        assert service.get(path).status_code == 404
+def test_a_lead_is_shown_with_what_its_record_says_now(service):
+    first = {
+        "industry": "finance",
+        "employees": 12,
+        "shoe_size": 43,
+        "note": "0120",
+        "city": "Oita",
+    }
+    changed = {"employees": 120.5, "city": None}
+    sent = {"lead_id": "L-1", "created_at": iso(EPOCH_US), "account_id": "A-1"}
+    for attributes in (first, changed, {"vip": True}):
+        answer = service.post("/v1/leads", {"leads": [sent | {"attributes": attributes}]})
+        assert answer.json()["results"][0]["status"] in {"stored", "updated"}
+        service.now_us += DAY_US
+    found = shown(service)
+    assert (found["created_at"], found["account_id"]) == (iso(EPOCH_US), "A-1")
+    assert found["attributes"] == {
+        "industry": "finance",
+        "employees": 120.5,
+        "shoe_size": "43",  # the model does not know it
+        "note": "0120",
+        "vip": "true",
+    }
+    assert (found["suppress"], found["outcome"]) == ([], None)
+    service.slot.model = None
+    assert shown(service)["attributes"]["employees"] == "120.5"
+
+
+@pytest.mark.parametrize("text", ["nan", "Infinity", "1e999", "a dozen"])
+def test_what_is_no_number_in_json_is_shown_as_it_was_sent(service, text):
+    put(service, lead("L-1", attributes={"employees": text}))
+    assert shown(service)["attributes"] == {"employees": text}
+
+
+def test_a_lead_is_shown_with_its_newest_outcome(service):
+    put(service, lead("L-1"), lead("L-2"))
+    closed = {"lead_id": "L-1", "closed_at": iso(EPOCH_US + DAY_US), "outcome": "lost"}
+    won = {"lead_id": "L-2", "closed_at": iso(EPOCH_US + 2 * DAY_US), "outcome": "won"}
+    service.post("/v1/outcomes", {"outcomes": [won | {"amount": 7}, closed]})
+    wanted = {"outcome": "lost", "closed_at": closed["closed_at"], "amount": None}
+    assert shown(service)["outcome"] == wanted
+    service.post("/v1/leads/L-2/merge", {"into": "L-1"})
+    found = shown(service)
+    assert found["outcome"] == {"outcome": "won", "closed_at": won["closed_at"], "amount": 7}
+    assert found["state"] == "won"
+
+
+def test_what_was_said_of_a_merged_lead_holds_for_the_one_it_is(service):
+    put(service, lead("L-1", attributes={"industry": "finance"}))
+    put(service, lead("L-2", attributes={"employees": 12}))
+    service.post("/v1/leads/L-2/merge", {"into": "L-1"})
+    for lead_id in ("L-1", "L-2"):
+        assert shown(service, lead_id)["attributes"] == {"employees": 12, "industry": "finance"}

@@ -16,7 +16,8 @@ from tests.sales import add_event, add_lead, decide, handoffs, steps
 from tests.scorers import AS_OF_US
 from tests.states import crm, put, served_model
 
-MINUTE_US = 60_000_000
+SECOND_US = 1_000_000
+MINUTE_US = 60 * SECOND_US
 REASON = {"reason": "because"}
 UNTIL = {"until": iso(AS_OF_US + 30 * DAY_US)}
 NEEDS = {"reject": REASON, "recycle": REASON, "disqualify": REASON, "override": REASON | UNTIL}
@@ -307,7 +308,8 @@ def test_a_time_to_come_is_taken_as_now(service):
         ("reject", {"reason": "\x00"}, "#/reason"),
         ("accept", {"kind": "clerical"}, "#/kind"),
         ("accept", {"at": "yesterday"}, "#/at"),
-        ("accept", {"at": None}, "#/at"),
+        ("accept", {"at": iso(AS_OF_US - 301 * SECOND_US)}, "#/at"),
+        ("override", {"at": None, "until": iso(AS_OF_US)}, "#/until"),
     ],
 )
 def test_a_body_that_lacks_something_is_refused(service, action, body, pointer):
@@ -317,7 +319,50 @@ def test_a_body_that_lacks_something_is_refused(service, action, body, pointer):
 
 
 def test_empty_fields_may_be_sent(service):
-    assert send(service, "accept", 1, reason=None, until=None).status_code == 200
+    assert send(service, "accept", 1, at=None, reason=None, until=None).status_code == 200
+
+
+def test_what_says_no_moment_was_done_when_it_was_received(service):
+    path = f"/v1/handoffs/{handoffs(service)[0].handoff_id}/accept"
+    service.now_us += MINUTE_US
+    first = service.post(path, {}, headers={"if-match": "1"})
+    assert first.status_code == 200
+    own = sa.select(tables.steps.c.at_us).where(tables.steps.c.version == 2)
+    assert service.rows(own) == [(service.now_us,)]
+    done_at = iso(service.now_us)
+    service.now_us += MINUTE_US
+    for body in ({}, {"at": None}, {"at": done_at}):
+        again = service.post(path, body, headers={"if-match": "1"})
+        assert (again.status_code, again.json()) == (200, first.json())
+    assert send(service, "accept", 1).status_code == 412  # at another moment
+    assert steps(service) == [("propose", "proposed"), ("accept", "accepted")]
+
+
+def test_what_is_sent_again_may_leave_out_its_moment_only(service):
+    service.now_us += DAY_US // 2
+    said = {"at": iso(AS_OF_US + MINUTE_US), "reason": "mine"}
+    first = send(service, "accept", 1, **said)
+    assert first.status_code == 200
+    again = send(service, "accept", 1, **said | {"at": None})
+    assert (again.status_code, again.json()) == (200, first.json())
+    assert send(service, "accept", 1, at=None).status_code == 412
+    assert send(service, "accept", 1, at=None, reason="theirs").status_code == 412
+    assert send(service, "contact", 1, at=None, reason="mine").status_code == 412
+    assert send(service, "accept", 1, at=None, reason="mine", **UNTIL).status_code == 412
+
+
+def test_nothing_was_done_before_the_proposal_but_for_the_skew(service):
+    service.now_us += 2 * DAY_US // 3
+    for action, seconds in (("accept", 301), ("won", 10**6)):
+        answer = send(service, action, 1, at=iso(AS_OF_US - seconds * SECOND_US))
+        (fault,) = answer.json()["errors"]
+        assert (answer.status_code, fault["code"]) == (422, "out_of_range")
+        assert "before the hand-off was proposed" in fault["detail"]
+    assert steps(service) == [("propose", "proposed")]
+    assert send(service, "accept", 1, at=iso(AS_OF_US - 300 * SECOND_US)).status_code == 200
+    answer = send(service, "won", 2, at=iso(AS_OF_US - 301 * SECOND_US))
+    assert answer.status_code == 422
+    assert outcomes(service) == []
 
 
 @pytest.mark.parametrize(

@@ -341,6 +341,28 @@ def test_when_a_lead_was_created_is_a_fact(service):
     assert count(service, changes) == 0
 
 
+def test_a_lead_with_a_record_need_not_say_when_it_was_created(service):
+    new = {"lead_id": "L-1", "suppress": ["customer"]}
+    changed = {"lead_id": "L-1", "created_at": None, "attributes": {"employees": 9}}
+    results = sent(service, "leads", new, changed, lead(), changed, new)
+    assert statuses(results) == ["rejected", "rejected", "stored", "updated", "updated"]
+    for at, result in enumerate(results[:2]):
+        assert result["code"] == "missing"
+        assert f"#/leads/{at}/created_at is required: there is no record" in result["detail"]
+    assert shown(service)["suppress"] == ["customer"]
+    assert shown(service)["attributes"] == {"employees": 9}
+    assert statuses(sent(service, "leads", new, {"lead_id": "L-1"})) == ["duplicate"] * 2
+    assert shown(service)["created_at"] == iso(EPOCH_US)
+
+
+def test_what_only_events_are_known_of_has_no_record(service):
+    sent(service, "events", event())
+    assert sent(service, "leads", {"lead_id": "L-1"})[0]["code"] == "missing"
+    assert sent(service, "leads", lead())[0]["status"] == "stored"
+    service.send("DELETE", "/v1/leads/L-1")
+    assert sent(service, "leads", {"lead_id": "L-1"})[0]["code"] == "erased"
+
+
 @pytest.mark.parametrize(
     ("seconds", "status", "code"), [(299, "stored", "clamped"), (301, "rejected", "in_future")]
 )
@@ -528,11 +550,6 @@ def test_an_objection_of_a_merged_lead_comes_to_the_one_it_is(service):
     merge(service, "L-2", "L-1")
     sent(service, "leads", lead("L-2", suppress=["objected"]))
     assert shown(service, "L-1")["current"]["why"] == "objected"
-
-
-def test_a_lead_id_with_a_slash_can_be_merged(service):
-    sent(service, "leads", lead("a/b"), lead("L-1"))
-    assert merge(service, "a%2Fb", "L-1").json() == {"lead_id": "a/b", "merged_into": "L-1"}
 
 
 def _at_once(works):

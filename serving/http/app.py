@@ -15,8 +15,17 @@ from starlette.exceptions import HTTPException
 
 from serving.chores import Chore, Chores
 from serving.follower import Follower
-from serving.http import documented, gauges, health_routes, problems, routes, stateful
+from serving.http import (
+    docs_routes,
+    documented,
+    gauges,
+    health_routes,
+    problems,
+    routes,
+    stateful,
+)
 from serving.http.body_limit import BodyLimit
+from serving.http.exact_route import ExactRoute
 from serving.http.gate import Gate
 from serving.http.meters import Meters
 from serving.http.schemas import LARGEST_BODY, ScoreRequest
@@ -97,10 +106,14 @@ def create_app(
         description=DESCRIPTION,
         lifespan=partial(_lifespan, slot, fill, chores, now_us),
         redirect_slashes=False,
+        docs_url=None,
+        redoc_url=None,
     )
+    app.router.route_class = ExactRoute
     app.state.gate, app.state.pulse = gate, pulse
     routes.add_score_routes(app, slot, meters, now_us, threads=threads, gate=gate)
     health_routes.add_health_routes(app, slot, meters, pulse)
+    docs_routes.add_docs_routes(app)
     if database is not None and gate is not None:
         state = State(database, gate, slot, meters, now_us, policy or Policy(), tombstones_file)
         chores += stateful.chores(state)

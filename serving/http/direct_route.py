@@ -3,17 +3,18 @@
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from fastapi.routing import APIRoute
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
+
+from serving.http.exact_route import ExactRoute
 
 JSON_TYPE = (b"content-type", b"application/json")
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
-class DirectRoute(APIRoute):
+class DirectRoute(ExactRoute):
     """A route whose endpoint takes the request and returns the response.
 
     FastAPI's own solves dependencies and opens two exit stacks for every request, which takes a

@@ -15,6 +15,21 @@ KEYED_STATUSES = (401, 403, 429)
 WRITE_STATUSES = (400, *KEYED_STATUSES, 413, 415, 422, 503)
 READ_STATUSES = (*KEYED_STATUSES, 422, 503)
 
+IDEMPOTENCY_KEY = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "description": "The same key with the same request has its answer given again, for two days "
+    "by default; with another request it is a 422.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+}
+REPLAYED = {
+    "Idempotency-Replayed": {
+        "description": "`true` where the answer is that of an earlier request with this key.",
+        "schema": {"type": "string", "enum": ["true"]},
+    }
+}
+
 SCOPES = {
     "score": ("/v1/score", "/v1/model"),
     "admin": ("/v1/audit", "/v1/export", "/v1/messages", "/v1/webhooks"),
@@ -37,6 +52,12 @@ def answered(answer: type[BaseModel], *statuses: int) -> dict[int | str, dict[st
     return found
 
 
+def header(name: str, description: str, **schema: Any) -> dict[str, Any]:
+    """Return what a route's ``openapi_extra`` says of a header that it must be sent."""
+    given = {"name": name, "in": "header", "required": True, "description": description}
+    return {"parameters": [given | {"schema": {"type": "string"} | schema}]}
+
+
 def scope_of(method: str, path: str) -> str:
     """Return the scope that a route under ``/v1`` asks for; a test holds the routes to it.
 
@@ -50,7 +71,10 @@ def scope_of(method: str, path: str) -> str:
 
 
 def ask_for_keys(document: dict[str, Any]) -> None:
-    """Say in an OpenAPI document, in place, which key each route under ``/v1`` asks for."""
+    """Say in an OpenAPI document, in place, which key each route under ``/v1`` asks for.
+
+    And which take an ``Idempotency-Key``: all that write by POST.
+    """
     document["components"]["securitySchemes"] = {
         "bearer": {"type": "http", "scheme": "bearer", "description": "A key: `lk_…`."},
         "basic": {"type": "http", "scheme": "basic", "description": "A key as the user name."},
@@ -61,6 +85,9 @@ def ask_for_keys(document: dict[str, Any]) -> None:
             operation["security"] = [{"bearer": [scope]}, {"basic": [scope]}]
             said = operation.get("description", "")
             operation["description"] = f"{said}\n\nAsks for the scope `{scope}`.".strip()
+            if method == "post" and scope != "score":
+                operation.setdefault("parameters", []).append(IDEMPOTENCY_KEY)
+                operation["responses"]["200"].setdefault("headers", {}).update(REPLAYED)
 
 
 def schemas(bodies: Iterable[type[BaseModel]]) -> dict[str, Any]:

@@ -25,6 +25,14 @@ MOST_AT_ONCE = 2
 MEDIA = {"parquet": "application/vnd.apache.parquet", "csv": "text/csv; charset=utf-8"}
 BINARY = {"schema": {"type": "string", "format": "binary"}}
 
+NAMED = {
+    "Content-Disposition": {
+        "description": 'The name of the file: `attachment; filename="leads.csv"`.',
+        "required": True,
+        "schema": {"type": "string"},
+    }
+}
+
 TableIn = Annotated[str, Path(json_schema_extra={"enum": [*export.NAMES]})]
 FormIn = Annotated[str, Path(json_schema_extra={"enum": [*MEDIA]})]
 Chunks = Generator[bytes, None, None]
@@ -35,7 +43,11 @@ def add_export_routes(app: FastAPI, state: State) -> None:
     slots = threading.BoundedSemaphore(MOST_AT_ONCE)
     told: dict[int | str, dict[str, Any]] = answered(Status, 404, *READ_STATUSES)
     content = {media.partition(";")[0]: BINARY for media in MEDIA.values()}
-    told[200] = {"description": "The table, with its times in UTC.", "content": content}
+    told[200] = {
+        "description": "The table, with its times in UTC.",
+        "content": content,
+        "headers": NAMED,
+    }
 
     @app.get(
         "/v1/export/{table}.{form}",

@@ -5,12 +5,12 @@ from functools import partial
 from typing import Annotated, Any
 
 import sqlalchemy as sa
-from fastapi import FastAPI, Header, Query, Request, Response
+from fastapi import FastAPI, Query, Request, Response
 from pydantic import ValidationError
 from pydantic_core import from_json, to_json
 
 from serving.http import problems
-from serving.http.documented import READ_STATUSES, WRITE_STATUSES, answered, json_body
+from serving.http.documented import READ_STATUSES, WRITE_STATUSES, answered, header, json_body
 from serving.http.handoff_schemas import (
     BODIES,
     HandoffOut,
@@ -30,8 +30,7 @@ from serving.store import handoff_views, life, transitions
 from serving.store.call import Call
 from serving.store.handoff_views import Wanted
 from serving.store.life import NotAllowed
-from serving.store.steps import Deed
-from serving.store.transitions import Contradiction, Stale, Unknown
+from serving.store.transitions import Contradiction, Impossible, Said, Stale, Unknown
 
 ETAG = re.compile(r'(?:W/)?"(\d{1,9})"|(\d{1,9})')
 TAGGED = {"ETag": {"description": "Its version.", "schema": {"type": "string"}}}
@@ -39,7 +38,12 @@ MOVE_STATUSES = (404, 409, 412, 428, *WRITE_STATUSES)
 
 LeadId = Annotated[str | None, Query(min_length=1, max_length=256, pattern=r"^[^\x00]*$")]
 Since = Annotated[Moment | None, Query(description="That came to be at that moment or later.")]
-IfMatch = Annotated[str | None, Header(alias="If-Match", description="The version you know.")]
+IF_MATCH = header(
+    "If-Match",
+    "The `version` you know, or the ETag of an answer.",
+    pattern='^((W/)?"[0-9]{1,9}"|[0-9]{1,9})$',
+    examples=['"3"'],
+)
 
 
 def add_handoff_routes(app: FastAPI, state: State) -> None:
@@ -80,11 +84,11 @@ def _add_action(app: FastAPI, state: State, action: str) -> None:
         name=action,
         description=f"{life.ACTIONS[action].says.capitalize()}.",
         tags=["handoffs"],
-        openapi_extra=json_body(body),
+        openapi_extra=json_body(body) | IF_MATCH,
         responses=_tagged(answered(HandoffOut, *MOVE_STATUSES)),
     )
-    async def move(handoff_id: str, request: Request, if_match: IfMatch = None) -> Response:
-        parse = partial(_parse, body, action, if_match)
+    async def move(handoff_id: str, request: Request) -> Response:
+        parse = partial(_parse, body, action, request.headers.get("if-match"))
         return _with_tag(await write(state, request, parse, partial(_moved, handoff_id)))
 
 
@@ -100,18 +104,14 @@ def _one(handoff_id: str, connection: sa.Connection) -> bytes:
     return to_json(found)
 
 
-def _parse(model: type[StepIn], action: str, if_match: str | None, body: bytes) -> tuple[int, Deed]:
+def _parse(model: type[StepIn], action: str, if_match: str | None, body: bytes) -> tuple[int, Said]:
     version = _version(if_match)
     try:
         given = model.model_validate_json(body)
     except ValidationError as error:
         raise problems.invalid(error) from None
-    if given.until is not None and given.until <= given.at:
-        fault = Fault("#/until", "must be later than `at`", "out_of_range")
-        raise problems.contradiction([fault])
     kind = getattr(given, "kind", None)
-    deed = transitions.said(action, given.at, until_us=given.until, reason=given.reason, kind=kind)
-    return version, deed
+    return version, Said(action, given.at, given.until, given.reason, kind)
 
 
 def _version(if_match: str | None) -> int:
@@ -126,15 +126,18 @@ def _version(if_match: str | None) -> int:
 
 
 def _moved(
-    handoff_id: str, connection: sa.Connection, wanted: tuple[int, Deed], call: Call
+    handoff_id: str, connection: sa.Connection, wanted: tuple[int, Said], call: Call
 ) -> Written:
-    version, deed = wanted
+    version, said = wanted
     try:
-        moved, lead_id = transitions.move(connection, _known(handoff_id), version, deed, call)
+        moved, lead_id = transitions.move(connection, _known(handoff_id), version, said, call)
     except Unknown:
         raise _unknown() from None
     except Stale as stale:
         raise problems.of(412, "stale_version", str(stale)) from None
+    except Impossible as refused:
+        fault = Fault(f"#/{refused.name}", str(refused), "out_of_range")
+        raise problems.contradiction([fault]) from None
     except NotAllowed as refused:
         raise Problem(
             409,

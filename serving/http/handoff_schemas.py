@@ -34,7 +34,11 @@ Until = Field(
 class StepIn(_Request):
     """Something that was done."""
 
-    at: Moment = Field(description="When it was done; a time to come is taken as now.")
+    at: Moment | None = Field(
+        default=None,
+        description="When it was done, not before the hand-off was proposed; left out, or to come, "
+        "it is now.",
+    )
     reason: Reason | None = None
     until: Annotated[Moment | None, Until] = None
 

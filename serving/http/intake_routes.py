@@ -76,7 +76,7 @@ def add_intake_routes(app: FastAPI, state: State) -> None:
         )
 
     @app.post(
-        "/v1/leads/{lead_id:path}/merge",
+        "/v1/leads/{lead_id}/merge",
         tags=["in"],
         openapi_extra=json_body(MergeRequest),
         responses=answered(MergeAnswer, 404, 409, *WRITE_STATUSES),

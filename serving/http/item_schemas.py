@@ -35,7 +35,11 @@ class LeadItem(_Request):
     """What a lead's record says: all of it, or what has changed."""
 
     lead_id: Identifier
-    created_at: Moment = Field(description="A fact: another one than before is a conflict.")
+    created_at: Moment | None = Field(
+        default=None,
+        description="Required of a lead without a record. A fact: another one than before is a "
+        "conflict; null keeps what is known.",
+    )
     attributes: Annotated[
         dict[AttributeName, AttributeValue], Field(max_length=MOST_ATTRIBUTES)
     ] = Field(default_factory=dict, description="Those that differ from before; null empties one.")

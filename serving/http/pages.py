@@ -11,19 +11,20 @@ from serving.http.problems import Fault
 MOST, USUAL = 200, 50
 
 Limit = Annotated[int, Field(ge=1, le=MOST, description="Items of a page.")]
-Cursor = Annotated[
-    str | None,
-    Field(max_length=64, description="`next` of the page before; left out for the first one."),
-]
+_AFTER = "`next` of the page before; left out for the first one."
+Cursor = Annotated[str | None, Field(max_length=64, description=_AFTER)]
+NamedCursor = Annotated[str | None, Field(max_length=2_000, description=_AFTER)]
+"""Of a list whose cursors hold an id."""
 
 
-def cursor(number: int) -> str:
-    """Return the cursor after an item.
+def cursor(number: int, name: str | None = None) -> str:
+    """Return the cursor after an item: its number, and its name where others have that number.
 
-    >>> place(cursor(12345))
-    12345
+    >>> place(cursor(12345)), named_place(cursor(12345, "a b"))
+    (12345, (12345, 'a b'))
     """
-    return base64.urlsafe_b64encode(str(number).encode()).decode().rstrip("=")
+    text = str(number) if name is None else f"{number} {name}"
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
 def place(given: str | None) -> int | None:
@@ -34,13 +35,33 @@ def place(given: str | None) -> int | None:
     Problem
         422 for one that was not given out here.
     """
+    return None if given is None else _number(_text(given))
+
+
+def named_place(given: str | None) -> tuple[int, str] | None:
+    """Return the number and the name that a cursor holds; else as `place`."""
     if given is None:
         return None
+    number, _, name = _text(given).partition(" ")
+    return _number(number), name
+
+
+def _text(given: str) -> str:
     try:
         text = base64.b64decode(given + "=" * (-len(given) % 4), b"-_", validate=True).decode()
-        if text.isascii() and text.isdigit() and len(text) < 19:
-            return int(text)
     except ValueError:
-        pass
+        raise _bad() from None
+    if "\0" in text:  # PostgreSQL knows no such text
+        raise _bad()
+    return text
+
+
+def _number(text: str) -> int:
+    if text.isascii() and text.isdigit() and len(text) < 19:
+        return int(text)
+    raise _bad()
+
+
+def _bad() -> problems.Problem:
     detail = "must be `next` of the page before"
-    raise problems.contradiction([Fault("#/cursor", detail, "bad_cursor")])
+    return problems.contradiction([Fault("#/cursor", detail, "bad_cursor")])

@@ -15,6 +15,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from serving.http.exact_route import allowed
+
 logger = logging.getLogger(__name__)
 
 PROBLEM_JSON = "application/problem+json"
@@ -188,12 +190,13 @@ async def on_invalid_request(_request: Request, error: Exception) -> Response:
     return contradiction(faults, len(found)).response()
 
 
-async def on_http_exception(_request: Request, error: Exception) -> Response:
+async def on_http_exception(request: Request, error: Exception) -> Response:
     """Answer what the router raises: no such path, no such method."""
     assert isinstance(error, HTTPException)  # noqa: S101  # registered for it only
     phrase = HTTPStatus(error.status_code).phrase
     code = TITLES.get(error.status_code, "refused")
-    return of(error.status_code, code, phrase, error.headers).response()
+    headers = {"Allow": allowed(request)} if error.status_code == 405 else error.headers
+    return of(error.status_code, code, phrase, headers).response()
 
 
 def _fault(item: Mapping[str, Any] | ErrorDetails, where: Sequence[int | str]) -> Fault:

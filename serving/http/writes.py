@@ -94,7 +94,7 @@ def _written(  # noqa: PLR0917
     key: str | None,
 ) -> Response:
     wanted = parse(body)
-    path = f"{request.method} {request.url.path}"
+    path = f"{request.method} {request.scope['path']}"
     route = request.scope["route"].path  # the path may name a lead
     fingerprint = hashlib.sha256(path.encode() + b"\n" + body).hexdigest()
 

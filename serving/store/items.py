@@ -26,7 +26,8 @@ class Lead:
     Attributes
     ----------
     lead_id : str
-    created_us : int
+    created_us : int or None
+        None keeps what is known.
     attributes : mapping of name to value; None empties one
     account_id : str or None
         None keeps what is known.
@@ -39,7 +40,7 @@ class Lead:
     """
 
     lead_id: str
-    created_us: int
+    created_us: int | None
     attributes: Mapping[str, Value] = field(default_factory=dict)
     account_id: str | None = None
     suppress: Sequence[str] | None = None

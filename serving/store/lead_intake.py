@@ -17,6 +17,9 @@ from serving.store.items import Lead, Result, Value
 from serving.store.tables import changes, leads
 from training.scorer import OBJECTED
 
+NO_RECORD = items.rejected(
+    "missing", "created_at", "is required: there is no record of this lead yet"
+)
 Said = dict[str, list[tuple[int, str | None]]]
 """Of each attribute the moments since when its values hold, ascending, and the values."""
 
@@ -70,7 +73,7 @@ class _Intake:
         refusal = _refusal(lead, known, gone, call)
         if refusal is not None:
             return refusal
-        record = known or Record(lead.lead_id, min(lead.created_us, call.now_us), call.now_us)
+        record = known or _first(lead, call.now_us)
         self.records[lead.lead_id] = _amended(record, lead)
         since_us = call.now_us if known else record.created_us
         if lead.changed_us is not None:
@@ -114,12 +117,20 @@ def _refusal(lead: Lead, known: Record | None, gone: Set[str], call: Call) -> Re
         ahead = items.ahead("changed_at", lead.changed_us, call.now_us)
         if ahead is not None:
             return ahead
+    if lead.created_us is None:
+        return NO_RECORD if known is None else None
     if known is None:
         return items.ahead("created_at", lead.created_us, call.now_us, call.policy.skew_us)
     if lead.assumed or min(lead.created_us, known.received_us) == known.created_us:
         return None
-    detail = "is another moment than this lead's record has, and that is a fact"
+    detail = "is another moment than this lead's record has, and that is a fact: leave it out"
     return items.rejected(items.CONFLICT, "created_at", detail)
+
+
+def _first(lead: Lead, now_us: int) -> Record:
+    """Return the record of a lead that has none."""
+    assert lead.created_us is not None  # noqa: S101  # else it was refused
+    return Record(lead.lead_id, min(lead.created_us, now_us), now_us)
 
 
 def _amended(record: Record, lead: Lead) -> Record:
@@ -134,7 +145,7 @@ def _amended(record: Record, lead: Lead) -> Record:
 
 
 def _result(status: items.Status, lead: Lead, now_us: int, *, new: bool) -> Result:
-    if new and lead.created_us > now_us:
+    if new and lead.created_us is not None and lead.created_us > now_us:
         return items.clamped(status, "created_at")
     if lead.changed_us is not None and lead.changed_us > now_us:
         return items.clamped(status, "changed_at")

@@ -317,15 +317,15 @@ def _attributes(
         at = place_of[change.lead_id]
         last[at] = max(last[at], change.change_id)
         if change.changed_us <= until.us and change.attribute in attributes:
-            value = _meant(change.value, attributes[change.attribute].kind)
+            value = meant(change.value, attributes[change.attribute].kind)
             columns.setdefault(change.attribute, [None] * rows)[at] = value
     return columns, last
 
 
-def _meant(text: str | None, kind: str) -> Value:
+def meant(text: str | None, kind: str) -> Value:
     """Give what a text of an attribute means, where it means anything.
 
-    >>> _meant("120", "number"), _meant("true", "boolean"), _meant("120", "category")
+    >>> meant("120", "number"), meant("true", "boolean"), meant("120", "category")
     (120, True, '120')
     """
     if text is None or kind == "category":

@@ -2,13 +2,80 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
 from serving.store import life
+from serving.store.held import listed
 from serving.store.received import INQUIRY, members, suppressions
-from serving.store.tables import decisions, events, handoffs, leads, models, outcomes
+from serving.store.tables import (
+    changes,
+    decisions,
+    events,
+    handoffs,
+    leads,
+    models,
+    outcomes,
+    steps,
+)
+
+EARLY, FLAGGED = ("raw", "inquiry", "nurtured"), "flagged"
+CLOSED, SUPPRESSED = ("won", "lost"), "suppressed"
+RESTING = ("recycled", "disqualified", "rejected")
+"""Ends of a hand-off that a lead shows until something else is."""
+STATES = (*EARLY, FLAGGED, *life.WORKED, *CLOSED, *RESTING, SUPPRESSED)
+"""What leads are in, as DOMAIN's life of a lead has it."""
+
+_GOES_ON = sa.func.coalesce(leads.c.merged_into, "") == ""
+# `IS NULL` SQLite looks up in an index, and sorts all that it finds for every page.
+_MEMBER = leads.alias("member")
+_HEAD = sa.func.coalesce(_MEMBER.c.merged_into, _MEMBER.c.lead_id)
+_STANDS = decisions.c.decision_id == leads.c.decision_id
+_OF_LEAD = sa.or_(_MEMBER.c.lead_id == leads.c.lead_id, _MEMBER.c.merged_into == leads.c.lead_id)
+_HAS_REASONS = _MEMBER.c.suppress != listed(())
+_NEWEST = (outcomes.c.closed_us.desc(), outcomes.c.received_us.desc(), outcomes.c.lead_id)
+_FOREMOST = (sa.case((handoffs.c.status.in_(life.OPEN), 0), else_=1), handoffs.c.seq.desc())
+"""The open hand-off of a lead, else the newest."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which leads; None for all.
+
+    Attributes
+    ----------
+    state, decision : str or None
+    updated_since_us : int or None
+        Of which something was accepted, decided or done at that moment or later.
+    """
+
+    state: str | None = None
+    decision: str | None = None
+    updated_since_us: int | None = None
+
+
+class Place(NamedTuple):
+    """Where a lead stands in the list of all: when its record was received, and its id."""
+
+    received_us: int
+    lead_id: str
+
+
+class Listed(NamedTuple):
+    """A lead in a list.
+
+    Attributes
+    ----------
+    row : row of the table `leads`
+    state : str
+    decision : row of the table `decisions`, or None
+        None where it was never scored.
+    """
+
+    row: sa.Row[Any]
+    state: str
+    decision: sa.Row[Any] | None
 
 
 @dataclass(frozen=True)
@@ -24,6 +91,10 @@ class Standing:
         As DOMAIN's life of a lead has it: raw, inquiry, nurtured, flagged, accepted, …
     events : int
         How many were received.
+    attributes : dict of name to str
+        What holds now, as it is kept.
+    outcome : row of the table `outcomes`, or None
+        The newest, of it and of those merged into it.
     decision : row of the table `decisions`, or None
         None where it was never scored.
     handoff : row of the table `handoffs`, or None
@@ -34,6 +105,8 @@ class Standing:
     suppress: list[str]
     state: str
     events: int
+    attributes: dict[str, str]
+    outcome: sa.Row[Any] | None
     decision: sa.Row[Any] | None
     handoff: sa.Row[Any] | None
 
@@ -51,23 +124,20 @@ def standing(connection: sa.Connection, lead_id: str) -> Standing | None:
     if row is None:
         return None
     ids = [*members(connection, [row.lead_id])]
-    seen = sa.select(sa.func.count(), sa.func.count().filter(events.c.event_type == INQUIRY)).where(
-        events.c.lead_id.in_(ids)
-    )
-    count, inquiries = connection.execute(seen).one()
+    seen = sa.select(sa.func.count()).where(events.c.lead_id.in_(ids))
     (suppress,) = suppressions(connection, [row])
-    counts = sa.case((handoffs.c.status.in_(life.OPEN), 0), else_=1)
-    newest = sa.select(handoffs).where(handoffs.c.lead_id.in_(ids))
-    newest = newest.order_by(counts, handoffs.c.seq.desc()).limit(1)
+    newest = sa.select(handoffs).where(handoffs.c.lead_id.in_(ids)).order_by(*_FOREMOST).limit(1)
     handoff = connection.execute(newest).one_or_none()
-    last = sa.select(outcomes.c.outcome).where(outcomes.c.lead_id.in_(ids))
-    closed = connection.execute(last.order_by(outcomes.c.closed_us.desc()).limit(1)).scalar()
+    closed = sa.select(outcomes).where(outcomes.c.lead_id.in_(ids)).order_by(*_NEWEST).limit(1)
+    state = sa.select(shown_state).where(leads.c.lead_id == row.lead_id)
     decision = sa.select(decisions).where(decisions.c.decision_id == row.decision_id)
     return Standing(
         row,
         suppress,
-        _state(suppress, count, inquiries, handoff, closed),
-        count,
+        connection.execute(state).scalar_one(),
+        connection.execute(seen).scalar_one(),
+        _attributes(connection, ids),
+        connection.execute(closed).one_or_none(),
         connection.execute(decision).one_or_none(),
         handoff,
     )
@@ -102,25 +172,98 @@ def history(
     return [*connection.execute(newest).all()]
 
 
+def page(
+    connection: sa.Connection, wanted: Wanted, after: Place | None, limit: int
+) -> list[Listed]:
+    """Return leads, newest record first.
+
+    Parameters
+    ----------
+    connection : sa.Connection
+    wanted : Wanted
+    after : Place or None
+        Only those that come after it.
+    limit : int
+    """
+    query = sa.select(leads, shown_state.label("state")).where(_GOES_ON)
+    if wanted.state is not None:
+        query = query.where(_is_in(wanted.state))
+    if wanted.decision is not None:
+        stands = sa.select(decisions.c.decision).where(_STANDS).correlate(leads)
+        query = query.where(stands.scalar_subquery() == wanted.decision)
+    if wanted.updated_since_us is not None:
+        since_us = wanted.updated_since_us
+        moved = _heads(steps).where(steps.c.received_us >= since_us)
+        query = query.where((leads.c.changed_us >= since_us) | leads.c.lead_id.in_(moved))
+    order = (leads.c.received_us, leads.c.lead_id)
+    if after is not None:
+        query = query.where(sa.tuple_(*order) < sa.tuple_(*after))
+    newest = query.order_by(*(column.desc() for column in order)).limit(limit)
+    rows = connection.execute(newest).all()
+    # Joined to the above, PostgreSQL reads all decisions for a page.
+    ids = [row.decision_id for row in rows if row.decision_id is not None]
+    own = sa.select(decisions).where(decisions.c.decision_id.in_(ids))
+    found = {row.decision_id: row for row in connection.execute(own)}
+    return [Listed(row, row.state, found.get(row.decision_id)) for row in rows]
+
+
+def _attributes(connection: sa.Connection, lead_ids: Sequence[str]) -> dict[str, str]:
+    """Return what was said last of each attribute: none holds from a time to come."""
+    own = sa.select(changes.c.attribute, changes.c.value).where(changes.c.lead_id.in_(lead_ids))
+    said = connection.execute(own.order_by(changes.c.changed_us, changes.c.change_id))
+    found = {row.attribute: row.value for row in said}
+    return {name: value for name, value in sorted(found.items()) if value is not None}
+
+
 def _record(connection: sa.Connection, lead_id: str) -> sa.Row[Any] | None:
     return connection.execute(sa.select(leads).where(leads.c.lead_id == lead_id)).one_or_none()
 
 
-def _state(
-    suppress: Sequence[str],
-    count: int,
-    inquiries: int,
-    handoff: sa.Row[Any] | None,
-    closed: str | None,
-) -> str:
-    if handoff is not None and handoff.status in (life.PROPOSED, *life.WORKED):
-        return "flagged" if handoff.status == life.PROPOSED else str(handoff.status)
-    if suppress:
-        return "suppressed"
-    if closed is not None:
-        return closed
-    if handoff is not None and handoff.status in {"recycled", "disqualified", "rejected"}:
-        return str(handoff.status)
-    if not count:
-        return "raw"
-    return "inquiry" if count == inquiries else "nurtured"
+def _heads(table: sa.Table) -> sa.Select[Any]:
+    """Select the leads that those are now which rows of a table are about."""
+    return sa.select(_HEAD).join_from(_MEMBER, table, table.c.lead_id == _MEMBER.c.lead_id)
+
+
+def _of_lead(table: sa.Table, *columns: sa.ColumnElement[Any]) -> sa.Select[Any]:
+    """Select rows of a table that are about a lead, or about those merged into it."""
+    own = _MEMBER.join(table, table.c.lead_id == _MEMBER.c.lead_id)
+    return sa.select(*columns).select_from(own).where(_OF_LEAD).correlate(leads)
+
+
+def _has(table: sa.Table, *conditions: sa.ColumnElement[bool]) -> sa.Exists:
+    return _of_lead(table, sa.literal(1)).where(*conditions).exists()
+
+
+def _is_in(state: str) -> sa.ColumnElement[bool]:
+    """Return whether a lead is in a state; what that needs is asked first, as that is quick."""
+    if state in EARLY:
+        return shown_state == state
+    if state == SUPPRESSED:
+        needed = sa.select(_HEAD).where(_HAS_REASONS)
+    elif state in CLOSED:
+        needed = _heads(outcomes).where(outcomes.c.outcome == state)
+    else:
+        status = life.PROPOSED if state == FLAGGED else state
+        needed = _heads(handoffs).where(handoffs.c.status == status)
+    return sa.case((leads.c.lead_id.in_(needed), shown_state)) == state
+
+
+def _state() -> sa.Case[str]:
+    """Return the state of a lead as an expression over the table `leads`."""
+    status = _of_lead(handoffs, handoffs.c.status).order_by(*_FOREMOST).limit(1).scalar_subquery()
+    closed = _of_lead(outcomes, outcomes.c.outcome).order_by(*_NEWEST).limit(1).scalar_subquery()
+    reasons = sa.select(sa.literal(1)).where(_OF_LEAD, _HAS_REASONS).correlate(leads)
+    raw, inquiry, nurtured = EARLY
+    return sa.case(
+        (status == life.PROPOSED, FLAGGED),
+        (status.in_(life.WORKED), status),
+        (reasons.exists(), SUPPRESSED),
+        (closed.is_not(None), closed),
+        (status.in_(RESTING), status),
+        (~_has(events), raw),
+        (~_has(events, events.c.event_type != INQUIRY), inquiry),
+        else_=nurtured,
+    )
+
+
+shown_state = _state()

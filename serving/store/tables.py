@@ -40,6 +40,7 @@ leads = sa.Table(
     sa.Column("decision_id", SERIAL),
     _us("changed_us"),
     _us("scored_us", nullable=True),
+    sa.Index("ix_leads_received_us_lead_id", "received_us", "lead_id"),
 )
 """One row a lead that has a record.
 

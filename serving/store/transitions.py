@@ -1,6 +1,7 @@
 """What people do with hand-offs: done once, however often sent; outcomes are written with it."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -17,7 +18,6 @@ from serving.store.tables import handoffs
 
 OUTCOMES = {"won": "won", "lost": "lost", "disqualified": "lost"}
 """What is learned from the states in which a hand-off ends; from the others nothing is."""
-SECOND_US = 1_000_000
 
 
 class Unknown(LookupError):
@@ -42,27 +42,64 @@ class Contradiction(ValueError):
     """An outcome of the lead at that moment says something else."""
 
 
-def said(
-    action: str,
-    at_us: int,
-    *,
-    until_us: int | None = None,
-    reason: str | None = None,
-    kind: str | None = None,
-) -> Deed:
-    """Return what somebody says was done.
+class Impossible(ValueError):
+    """A moment cannot be.
+
+    Parameters
+    ----------
+    name : str
+        What it is a moment of: ``at`` or ``until``.
+    detail : str
+    """
+
+    def __init__(self, name: str, detail: str) -> None:
+        self.name = name
+        super().__init__(detail)
+
+
+@dataclass(frozen=True)
+class Said:
+    """What somebody says was done.
 
     A rejection's kind, and how long a recycled lead rests, may be the reason's first words.
 
-    >>> said("recycle", 0, reason="Timing: budget in spring").why
-    'timing'
+    Attributes
+    ----------
+    action : str
+    at_us : int or None
+        None for the moment of receipt.
+    until_us : int or None
+    reason, kind : str or None
+
+    Examples
+    --------
+    >>> Said("recycle", reason="Timing: budget in spring").deed(7, 0)
+    Deed(action='recycle', at_us=7, until_us=None, why='timing', reason='Timing: budget in spring')
     """
-    words = {"reject": REJECTIONS, "recycle": RECYCLE_DAYS}.get(action, ())
-    return Deed(action, at_us, until_us, kind or begins(reason, words), reason)
+
+    action: str
+    at_us: int | None = None
+    until_us: int | None = None
+    reason: str | None = None
+    kind: str | None = None
+
+    def deed(self, received_us: int, skew_us: int) -> Deed:
+        """Return what was done; a time later than its receipt, by more than the skew, is that."""
+        words = {"reject": REJECTIONS, "recycle": RECYCLE_DAYS}.get(self.action, ())
+        why = self.kind or begins(self.reason, words)
+        latest_us = received_us + skew_us
+        at_us = received_us if self.at_us is None or self.at_us > latest_us else self.at_us
+        return Deed(self.action, at_us, self.until_us, why, self.reason)
+
+    def is_what_was(self, done: sa.Row[Any], skew_us: int) -> bool:
+        """Tell whether a step is this; one that says no moment is at any."""
+        was = Deed(done.action, done.at_us, done.until_us, done.why, done.reason)
+        same = self.deed(done.received_us, skew_us)
+        return was == (replace(same, at_us=was.at_us) if self.at_us is None else same)
 
 
 def move(
-    connection: sa.Connection, handoff_id: str, version: int, deed: Deed, call: Call
+    connection: sa.Connection, handoff_id: str, version: int, said: Said, call: Call
 ) -> tuple[dict[str, object], str]:
     """Carry out what somebody did; sent again, it is answered as it was, and done once.
 
@@ -72,8 +109,7 @@ def move(
     handoff_id : str
     version : int
         That the sender knows.
-    deed : Deed
-        A time later than the clock, by more than the skew that is allowed, is now.
+    said : Said
     call : Call
 
     Returns
@@ -87,6 +123,8 @@ def move(
     ------
     Unknown
     Stale
+    Impossible
+        It was done before the hand-off was proposed, by more than the skew, or `until` has passed.
     NotAllowed
     Contradiction
     """
@@ -103,30 +141,34 @@ def move(
         raise Unknown
     handoff = Handoff.of(row)
     if handoff.version != version:
-        return _again(connection, handoff, version, deed, call), lead_id
-    deed = _clamped(deed, call.now_us, call)
+        return _again(connection, handoff, version, said, call), lead_id
+    deed = said.deed(call.now_us, call.policy.skew_us)
+    _check(deed, handoff, call.policy.skew_us)
     (taken,) = take(connection, [Move(handoff, deed, heads[0])], call)
     if taken.status in OUTCOMES:
         _close(connection, heads[0], OUTCOMES[taken.status], deed.at_us, call)
     return handoff_views.current(connection, taken), lead_id
 
 
+def _check(deed: Deed, handoff: Handoff, skew_us: int) -> None:
+    """Raise `Impossible` for a moment that is."""
+    if deed.at_us + skew_us < (handoff.proposed_us or handoff.created_us):
+        detail = "is before the hand-off was proposed: check the sender's clock, or leave it out"
+        raise Impossible("at", detail)
+    if deed.until_us is not None and deed.until_us <= deed.at_us:
+        raise Impossible("until", "must be later than `at`")
+
+
 def _again(
-    connection: sa.Connection, handoff: Handoff, version: int, deed: Deed, call: Call
+    connection: sa.Connection, handoff: Handoff, version: int, said: Said, call: Call
 ) -> dict[str, object]:
-    """Return the hand-off as it was after the same deed was done to the same version."""
+    """Return the hand-off as it was after the same was done to the same version."""
     every = handoff_views.steps_of(connection, [handoff.handoff_id])[handoff.handoff_id]
     after = [step for step in every if step.version <= version + 1]
     done = after[-1]
-    was = Deed(done.action, done.at_us, done.until_us, done.why, done.reason)
-    if done.version != version + 1 or was != _clamped(deed, done.received_us, call):
+    if done.version != version + 1 or not said.is_what_was(done, call.policy.skew_us):
         raise Stale(handoff.version)
     return handoff_views.shown(handoff, after)
-
-
-def _clamped(deed: Deed, received_us: int, call: Call) -> Deed:
-    latest_us = received_us + round(call.policy.skew_seconds * SECOND_US)
-    return replace(deed, at_us=received_us) if deed.at_us > latest_us else deed
 
 
 def _close(

@@ -201,6 +201,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("lead_id", name=op.f("pk_leads")),
     )
     op.create_index(op.f("ix_leads_merged_into"), "leads", ["merged_into"], unique=False)
+    op.create_index(
+        "ix_leads_received_us_lead_id", "leads", ["received_us", "lead_id"], unique=False
+    )
     op.create_table(
         "merges",
         sa.Column("merge_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
