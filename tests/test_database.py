@@ -116,7 +116,7 @@ def test_writes_that_wait_for_each_other_in_a_circle_are_done_anew(postgres_url)
         thread.start()
     for thread in threads:
         thread.join(20)
-    assert len(tries) == 3
+    assert len(tries) >= 3
     with database.reading() as connection:
         assert {*connection.execute(sa.select(leads.c.episode)).scalars()} == {2}
     database.close()
