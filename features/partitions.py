@@ -44,6 +44,7 @@ ROWS_AT_ONCE = 1 << 18
 """So many are read and put into order together."""
 COMPRESSION = "lz4"
 THREADS = 2
+ID_FILES = 64
 
 Done = Callable[[int], None]
 
@@ -355,6 +356,40 @@ def split(
     )
 
 
+def conflicting(planned: Plan, origin: Source, folder: Path) -> Int64:
+    """Give the rows of events whose id stands for another lead's event before, ascending.
+
+    Of a table that is brought into shares elsewhere, where none sees more than its own.
+
+    Parameters
+    ----------
+    planned : Plan
+    origin : Source
+    folder : Path
+        Is there, and empty; eight bytes an event are kept in it meanwhile.
+    """
+    wholes = whole_numbers(planned, origin)
+    event, lead = _event(planned, wholes), planned.chosen["lead_id"]
+    if event is None:
+        return NO_ROWS
+    scatter = _Scatter(lead, event, wholes, ID_FILES)
+    for _, table, _ in origin.batches([event, lead]):
+        ids, leads = (hashes(scatter.ids(table, name)) for name in (event, lead))
+        shared_ids.note(folder, ID_FILES, ids, leads)
+    suspects = shared_ids.suspects(folder, ID_FILES)
+    if not len(suspects):
+        return NO_ROWS
+    found: list[tuple[Int64, pa.Array, pa.Array]] = []
+    start = 0
+    for _, table, _ in origin.batches([event, lead]):
+        few, *of_few = scatter.suspected(table, event, suspects)
+        found.append((few + start, *of_few))
+        start += len(table)
+    some, all_ids, all_leads = map(list, zip(*found, strict=True))
+    every = (np.concatenate(some), pa.concat_arrays(all_ids), pa.concat_arrays(all_leads))
+    return shared_ids.conflicting([every])
+
+
 def _event(planned: Plan, wholes: Mapping[str, bool]) -> str | None:
     name = planned.chosen.get("event_id")
     return name if name in wholes else None
@@ -386,13 +421,13 @@ class _Scatter(NamedTuple):
         """Order numbered rows."""
         start, table = given
         table = table.append_column(ROW, pa.array(np.arange(start, start + len(table))))
-        leads = hashes(self._ids(table, self.lead))
+        leads = hashes(self.ids(table, self.lead))
         share = _share_of(leads, self.number)
         order = pa.array(np.argsort(share, kind="stable"))
         return _Scattered(
             table.unify_dictionaries().combine_chunks().take(order),
             np.cumsum(np.bincount(share, minlength=self.number)),
-            None if self.event is None else hashes(self._ids(table, self.event)),
+            None if self.event is None else hashes(self.ids(table, self.event)),
             leads,
         )
 
@@ -410,12 +445,20 @@ class _Scatter(NamedTuple):
         self, share: Share, event: str, suspects: Hashes
     ) -> tuple[Int64, pa.Array, pa.Array]:
         table, _ = share.read([event, self.lead], ())
-        ids = self._ids(table, event)
-        few = np.flatnonzero(np.isin(hashes(ids) & ~shared_ids.LEAD, suspects))
-        leads = self._ids(table, self.lead).take(pa.array(few)).combine_chunks()
-        return share.rows[few], ids.take(pa.array(few)).combine_chunks(), leads
+        rows, ids, leads = self.suspected(table, event, suspects)
+        return share.rows[rows], ids, leads
 
-    def _ids(self, table: pa.Table, name: str) -> pa.ChunkedArray:
+    def suspected(
+        self, table: pa.Table, event: str, suspects: Hashes
+    ) -> tuple[Int64, pa.Array, pa.Array]:
+        """Give rows, ids and leads of the events of a table whose ids are suspected."""
+        ids = self.ids(table, event)
+        few = np.flatnonzero(np.isin(hashes(ids) & ~shared_ids.LEAD, suspects))
+        leads = self.ids(table, self.lead).take(pa.array(few)).combine_chunks()
+        return few, ids.take(pa.array(few)).combine_chunks(), leads
+
+    def ids(self, table: pa.Table, name: str) -> pa.ChunkedArray:
+        """Give a column of ids as text."""
         return checks.ids(name, table[name], required=False, whole=self.wholes[name]).values
 
 

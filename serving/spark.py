@@ -18,10 +18,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from features import partitions
 from features.arrow_types import inner, is_text
 from features.checked_table import Plan
 from features.column_map import per_table
 from features.contract import CHANGES, EVENTS, LEADS
+from features.faults import NO_ROWS, Int64
 from features.findings import ContractError, UsageError
 from features.parquet_file import ParquetFile
 from features.partitions import ROW, Held, placed, whole_numbers
@@ -100,7 +102,8 @@ def score(
     ------
     ContractError, UsageError
         At once where a column is missing or ids are of another type; rows that break the contract
-        make the job fail, with the same error in its message.
+        make the job fail, with the same error in its message. One id for events of several leads is
+        not looked for.
     """
     scorer = open_model(model) if isinstance(model, str) else model
     mapped = per_table(scorer.card.config.get("columns", {})) if columns is None else columns
@@ -118,6 +121,7 @@ def _scored(
     *,
     language: str | None,
     told: "Accumulator[list[Told]] | None",
+    conflicting: Int64 = NO_ROWS,
 ) -> "DataFrame":
     """Bring the tables into one, a lead's rows together, and score them a part after the other."""
     shapes = {name: _shape(frame, forms.get(name)) for name, frame in frames.items()}
@@ -125,6 +129,7 @@ def _scored(
     settled = {
         name: _with_text(each, plans[name].chosen["lead_id"]) for name, each in shapes.items()
     }
+    settled[EVENTS.name] = replace(settled[EVENTS.name], conflicting=conflicting)
     if CHANGES.name in frames:
         few = {name: frames[name] for name in (LEADS.name, CHANGES.name)}
         task = _Clues({name: settled[name] for name in few}, reader)
@@ -256,7 +261,15 @@ def _held(shapes: Mapping[str, Source], rows: pa.Table) -> dict[str, Held]:
 
 
 def _sources(shapes: Mapping[str, Source], held: Mapping[str, Held]) -> dict[str, Source]:
-    return {name: replace(shape, parts=(held[name],)) for name, shape in shapes.items()}
+    return {name: _source(shape, held[name]) for name, shape in shapes.items()}
+
+
+def _source(shape: Source, held: Held) -> Source:
+    if not len(shape.conflicting):
+        return replace(shape, parts=(held,))
+    held = Held(held.table.sort_by(ROW))  # of events with one id the first is told by their order
+    here = np.flatnonzero(np.isin(held.rows, shape.conflicting))
+    return replace(shape, parts=(held,), conflicting=here)
 
 
 def whole_leads(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
@@ -326,7 +339,18 @@ def run(
         }
         plans = reader.plans(sources)
         forms = {name: _forms(plans[name], source) for name, source in sources.items()}
-        answers = _scored(frames, forms, reader, scorer, language=language, told=told)
+        ids = folder / "ids"
+        ids.mkdir()
+        conflicting = partitions.conflicting(plans[EVENTS.name], sources[EVENTS.name], ids)
+        answers = _scored(
+            frames,
+            forms,
+            reader,
+            scorer,
+            language=language,
+            told=told,
+            conflicting=conflicting,
+        )
         place = folder.absolute() / "parts"
         answers.sortWithinPartitions(ROW).write.parquet(str(place))
         found: list[Told] = told.value

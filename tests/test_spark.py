@@ -132,6 +132,10 @@ def test_what_is_wrong_is_told_as_by_the_local_engine(session, scorer, tables, t
     leads, events = tables
     when = events["occurred_at"].to_pylist()
     when[5] = when[1005] = None
+    ids = [f"e{at}" for at in range(len(events))]
+    ids[900] = ids[40] = ids[3]
+    ids[901] = ids[4]
+    events = events.set_column(events.column_names.index("event_id"), "event_id", pa.array(ids))
     paths = (
         write(tmp_path / "leads.parquet", pa.concat_tables([leads, leads.slice(0, 2)])),
         write(
@@ -147,7 +151,11 @@ def test_what_is_wrong_is_told_as_by_the_local_engine(session, scorer, tables, t
             )
         found.append(bare(one for one in error.value.findings if one.severity == "error"))
     assert found[0] == found[1]
-    assert {one.rule for one in found[1]} == {"repeated_lead", "missing_time"}
+    assert {one.rule: one.rows for one in found[1]} == {
+        "repeated_lead": 2,
+        "missing_time": 2,
+        "conflicting_event": 3,
+    }
     assert not list(tmp_path.glob("s.parquet*"))
 
 
