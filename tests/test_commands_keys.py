@@ -36,6 +36,11 @@ def listed(url):
     return json.loads(done.out)
 
 
+def test_what_no_key_can_be_makes_no_database(tmp_path):
+    assert created(f"sqlite:///{tmp_path}/new.db", scopes="scor").code == 2
+    assert not [*tmp_path.iterdir()]
+
+
 def test_a_key_is_printed_once_alone_and_unbroken_and_the_database_is_made(url):
     done = created(url)
     assert done.code == 0

@@ -99,6 +99,7 @@ def test_what_is_no_rule_is_refused_and_nothing_written(model, tmp_path, options
     done = rule(model, tmp_path / "other", *options)
     assert done.code == 2
     assert "--" in done.err
+    assert "capacity_per_week" not in done.err
     assert not (tmp_path / "other").exists()
 
 

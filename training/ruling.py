@@ -60,7 +60,7 @@ def stated(
         where = ".".join(str(part) for part in found["loc"])
         own = found["type"] == "value_error"
         said = found["ctx"]["error"] if own else f"{expected(found)}, got {found['input']!r}"
-        raise UsageError(f"--{where or kinds[0]}: {said}") from error
+        raise UsageError(f"--{KIND_OF.get(where, where) or kinds[0]}: {said}") from error
 
 
 def ruled(scorer: LeadScorer, choice: RuleChoice) -> LeadScorer:

@@ -59,6 +59,7 @@ def create(
     now_us = time.time_ns() // 1_000
     expires_us = None if expires_days is None else now_us + int(expires_days * DAY_US)
     wanted = [scope.strip() for scope in scopes.split(",") if scope.strip()]
+    keys.check(client, wanted)
     with _database(database_url, settings, create=True) as database:
         with database.writing() as connection:
             key = keys.create(connection, client, wanted, now_us, expires_us)

@@ -81,13 +81,7 @@ def create(
     UsageError
         There is no such scope, the client's name is none, or it has two keys that live.
     """
-    unknown = [scope for scope in scopes if scope not in SCOPES]
-    if unknown or not scopes:
-        raise UsageError(
-            f"scopes are {', '.join(SCOPES)}; got {', '.join(unknown) or 'none'}: name some of them"
-        )
-    if not (client.strip() and client.isprintable() and len(client) <= ID):
-        raise UsageError(f"a client's name has 1 to {ID} printable characters: choose another")
+    check(client, scopes)
     live = [row.key_id for row in _live(connection, client, now_us)]
     if len(live) >= MOST_LIVE:
         raise UsageError(
@@ -105,6 +99,17 @@ def create(
         )
     )
     return f"{PREFIX}_{key_id}_{secret}"
+
+
+def check(client: str, scopes: Sequence[str]) -> None:
+    """Raise the UsageError for a client's name that is none, or scopes that there are not."""
+    unknown = [scope for scope in scopes if scope not in SCOPES]
+    if unknown or not scopes:
+        raise UsageError(
+            f"scopes are {', '.join(SCOPES)}; got {', '.join(unknown) or 'none'}: name some of them"
+        )
+    if not (client.strip() and client.isprintable() and len(client) <= ID):
+        raise UsageError(f"a client's name has 1 to {ID} printable characters: choose another")
 
 
 def id_of(token: str) -> str | None:
