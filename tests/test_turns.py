@@ -1,4 +1,5 @@
 import threading
+import time
 from contextlib import contextmanager
 
 import pytest
@@ -55,7 +56,7 @@ class Crowd:
         def run():
             try:
                 self.results[name] = self.database.write(work)
-            except (ValueError, sa.exc.IntegrityError, DatabaseError) as error:
+            except (ValueError, Panic, sa.exc.IntegrityError, DatabaseError) as error:
                 self.results[name] = error
 
         self._threads.append(threading.Thread(target=run))
@@ -118,15 +119,62 @@ def test_what_a_work_raises_undoes_it_alone_and_reaches_who_brought_it(database,
     assert names(database) == {"a", "b"}
 
 
-def test_what_ails_the_database_fails_all_that_share_the_transaction(database, crowd):
-    def ails(connection):
-        raise sa.exc.OperationalError("insert", {}, OSError("disk I/O error"))
+def ails(connection):
+    adds("torn")(connection)
+    raise sa.exc.OperationalError("insert", {}, OSError("disk I/O error"))
 
-    crowd.wait_with(a=adds("a"), bad=ails)
+
+def test_what_fails_as_the_database_does_fails_alone_where_the_others_go_well(database, crowd):
+    crowd.wait_with(a=adds("a"), bad=ails, b=adds("b"))
     results = crowd.go_on()
-    assert {type(results[name]) for name in ("first", "a", "bad")} == {DatabaseError}
-    assert names(database) == set()
+    assert isinstance(results.pop("bad"), DatabaseError)
+    assert results == {"first": None, "a": "a", "b": "b"}
+    assert names(database) == {"a", "b"}
+
+
+def test_who_is_alone_is_told_what_ails_the_database(database):
+    with pytest.raises(DatabaseError, match="disk I/O error"):
+        database.write(ails)
     assert database.write(adds("later")) == "later"
+
+
+class Panic(BaseException):
+    """What no code expects."""
+
+
+def test_a_panic_is_its_own_and_stops_nobody(database, crowd):
+    def panics(_connection):
+        raise Panic
+
+    crowd.wait_with(a=adds("a"), bad=panics, b=adds("b"))
+    results = crowd.go_on()
+    assert isinstance(results["bad"], Panic)
+    assert names(database) == {"a", "b"}
+
+
+def test_one_leads_however_many_batches_there_are(database, monkeypatch):
+    monkeypatch.setattr(turns, "TOGETHER", 2)
+    monkeypatch.setattr(turns, "TOGETHER_SECONDS", 10)
+    leading, most, real = [0], [0], Turns._lead
+
+    def counted(*given):
+        leading[0] += 1
+        most[0] = max(most[0], leading[0])
+        time.sleep(0.01)
+        real(*given)
+        leading[0] -= 1
+
+    monkeypatch.setattr(Turns, "_lead", counted)
+    threads = [
+        threading.Thread(target=lambda at=at: [database.write(adds(f"{at} {n}")) for n in range(6)])
+        for at in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert most == [1]
+    assert len(names(database)) == 48
 
 
 def test_a_commit_that_fails_acknowledges_nothing(database, crowd):
@@ -134,41 +182,47 @@ def test_a_commit_that_fails_acknowledges_nothing(database, crowd):
         raise sa.exc.OperationalError("commit", {}, OSError("database or disk is full"))
 
     sa.event.listen(database.engine, "commit", full)
-    crowd.wait_with(a=adds("a"), b=adds("b"))
+
+    def refuses(_connection):
+        raise ValueError("a row stands in the way that is not kept")
+
+    crowd.wait_with(a=adds("a"), b=refuses)
     results = crowd.go_on()
     assert {type(given) for given in results.values()} == {DatabaseError}
     sa.event.remove(database.engine, "commit", full)
     assert names(database) == set()
 
 
-def test_all_that_wait_are_told_at_once_where_no_transaction_can_begin():
-    begins, tried = threading.Event(), []
+def test_where_a_transaction_cannot_begin_only_its_leader_is_told(database):
+    goes, tried = threading.Event(), []
 
     @contextmanager
     def transaction():
         tried.append(1)
-        begins.wait(10)
-        raise DatabaseError("locked")
-        yield
+        goes.wait(10)
+        if len(tried) == 1:
+            raise DatabaseError("locked")
+        with database.writing() as connection:
+            yield connection
 
-    waiting, raised = Turns(), []
+    waiting, given = Turns(), []
 
-    def run():
+    def run(name):
         try:
-            waiting.do(adds("x"), transaction, 10)
+            given.append(waiting.do(adds(name), transaction, 10))
         except DatabaseError as error:
-            raised.append(error)
+            given.append(error)
 
-    threads = [threading.Thread(target=run) for _ in range(5)]
+    threads = [threading.Thread(target=run, args=(str(at),)) for at in range(5)]
     for thread in threads:
         thread.start()
     while len(waiting._waiting) < 5:
         pass
-    begins.set()
+    goes.set()
     for thread in threads:
         thread.join(10)
-    assert len(raised) == 5
-    assert len(tried) == 1
+    assert sum(isinstance(each, DatabaseError) for each in given) == 1
+    assert len(names(database)) == 4
 
 
 def test_who_waited_too_long_is_told_and_the_work_is_not_done_afterwards(

@@ -2,7 +2,7 @@
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from time import monotonic
@@ -44,7 +44,7 @@ class _Turn(Generic[Result]):
         try:
             with connection.begin_nested():
                 self.given = self.work(connection)
-        except Exception as error:
+        except BaseException as error:
             if of_the_database(error):
                 raise
             self.error = error
@@ -93,30 +93,36 @@ class Turns:
             if not self._changed.wait_for(lambda: turn.done or not self._led, seconds):
                 turn.over = True
                 raise TimeoutError
-            leads = self._led = not turn.done
+            leads = not turn.done
+            self._led = self._led or leads
         if leads:
             try:
                 while not turn.done:
-                    self._lead(transaction)
+                    self._lead(turn, transaction)
             finally:
                 with self._changed:
                     self._led = False
                     self._changed.notify_all()
         return turn.result()
 
-    def _lead(self, transaction: Transaction) -> None:
-        """Do what waits, in one transaction; all of it fails if the database cannot be used."""
+    def _lead(self, own: _Turn[Any], transaction: Transaction) -> None:
+        """Do what waits, in one transaction; where it cannot begin, only the own turn is over."""
         taken: list[_Turn[Any]] = []
+        working = False
         try:
             with transaction() as connection:
-                until = monotonic() + TOGETHER_SECONDS
+                working, until = True, monotonic() + TOGETHER_SECONDS
                 while turn := self._next(len(taken), until):
                     taken.append(turn)
                     turn.take(connection)
-        except Exception as error:  # noqa: BLE001  # raised by each of them
-            taken = taken or self._rest()
-            for turn in taken:
-                turn.error = turn.error or error
+                working = False
+        except BaseException as error:  # noqa: BLE001  # raised by each of them
+            if working and len(taken) > 1:
+                _one_by_one(taken, transaction)
+            else:
+                taken = taken or [self._withdrawn(own)]
+                for turn in taken:
+                    turn.error = error
         with self._changed:
             for turn in taken:
                 turn.done = True
@@ -130,14 +136,24 @@ class Turns:
             joins = not taken or (taken < TOGETHER and monotonic() < until)
             return self._waiting.popleft() if self._waiting and joins else None
 
-    def _rest(self) -> list[_Turn[Any]]:
+    def _withdrawn(self, turn: _Turn[Any]) -> _Turn[Any]:
         with self._changed:
-            rest = [*self._waiting]
-            self._waiting.clear()
-        return rest
+            self._waiting.remove(turn)
+        return turn
 
 
-def of_the_database(error: Exception) -> bool:
+def _one_by_one(turns: Iterable[_Turn[Any]], transaction: Transaction) -> None:
+    """Do each work in a transaction of its own: one of several failed as the database does."""
+    for turn in turns:
+        turn.given = turn.error = None
+        try:
+            with transaction() as connection:
+                turn.take(connection)
+        except BaseException as error:  # noqa: BLE001  # raised by whose it is
+            turn.error = error
+
+
+def of_the_database(error: BaseException) -> bool:
     """Tell whether a database cannot be used, rather than what was asked of it."""
     if isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError | sa.exc.TimeoutError):
         return True
