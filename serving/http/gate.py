@@ -129,12 +129,13 @@ class Gate:
         peer = site(request.client.host if request.client else "")
         if known is None:
             self._failures.check(peer)
+        elif _trusted(known, now_us):
+            known.asked_us = now_us  # others go on with it meanwhile
         try:
             client = await self._lookups.run(partial(self._find, token, now_us))
         except DatabaseError:
             if known is None or not _trusted(known, now_us):
                 raise
-            known.asked_us = now_us  # others need not wait for it, too
             return known.client
         digest = hashlib.sha256(given).digest()
         self._known.pop(digest, None)

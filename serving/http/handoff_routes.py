@@ -20,10 +20,9 @@ from serving.http.handoff_schemas import (
     Status,
     StepIn,
 )
-from serving.http.pages import USUAL, Cursor, Limit, cursor, place
+from serving.http.pages import USUAL, Cursor, Limit, MomentIn, cursor, place
 from serving.http.problems import Fault, Problem
 from serving.http.reads import read
-from serving.http.schemas import Moment
 from serving.http.state import State
 from serving.http.writes import Written, write
 from serving.store import handoff_views, life, transitions
@@ -37,7 +36,7 @@ TAGGED = {"ETag": {"description": "Its version.", "schema": {"type": "string"}}}
 MOVE_STATUSES = (404, 409, 412, 428, *WRITE_STATUSES)
 
 LeadId = Annotated[str | None, Query(min_length=1, max_length=256, pattern=r"^[^\x00]*$")]
-Since = Annotated[Moment | None, Query(description="That came to be at that moment or later.")]
+Since = Annotated[MomentIn | None, Query(description="That came to be at that moment or later.")]
 IF_MATCH = header(
     "If-Match",
     "The `version` you know, or the ETag of an answer.",
@@ -107,7 +106,7 @@ def _one(handoff_id: str, connection: sa.Connection) -> bytes:
 def _parse(model: type[StepIn], action: str, if_match: str | None, body: bytes) -> tuple[int, Said]:
     version = _version(if_match)
     try:
-        given = model.model_validate_json(body)
+        given = model.model_validate_json(body or b"{}")
     except ValidationError as error:
         raise problems.invalid(error) from None
     kind = getattr(given, "kind", None)

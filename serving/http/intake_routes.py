@@ -170,6 +170,7 @@ def _merge(connection: sa.Connection, wanted: MergeRequest, call: Call, lead_id:
 
 def _refused(result: Result) -> Problem:
     status = 404 if result.code in NOT_FOUND else 409
-    where = "#/into" if result.field == "into" else "#"
-    detail = f"this {result.detail}"
+    into = result.field == "into"
+    where = "#/into" if into else "#"
+    detail = f"{'`into`' if into else 'the lead of the path'} {result.detail}"
     return Problem(status, detail, [Fault(where, detail, str(result.code))])

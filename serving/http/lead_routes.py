@@ -15,10 +15,19 @@ from pydantic_core import to_json
 from features.moments import iso
 from serving.http import problems
 from serving.http.documented import READ_STATUSES, answered
-from serving.http.pages import USUAL, Cursor, Limit, NamedCursor, cursor, named_place, place
+from serving.http.pages import (
+    USUAL,
+    Cursor,
+    Limit,
+    MomentIn,
+    NamedCursor,
+    cursor,
+    named_place,
+    place,
+)
 from serving.http.reads import read
 from serving.http.remarks import unknown
-from serving.http.schemas import Moment, ReasonOut
+from serving.http.schemas import ReasonOut
 from serving.http.state import State
 from serving.served_model import ServedModel
 from serving.store.items import Value
@@ -44,7 +53,7 @@ LeadState = Literal[
     "suppressed",
 ]
 Since = Annotated[
-    Moment | None,
+    MomentIn | None,
     Query(description="Of which something was accepted, scored or done then or later."),
 ]
 

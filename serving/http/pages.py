@@ -1,15 +1,31 @@
 """Pages of a list: an opaque cursor to the next one."""
 
 import base64
+import re
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from serving.http import problems
 from serving.http.problems import Fault
+from serving.http.schemas import Moment
 
 MOST, USUAL = 200, 50
 
+_SPACE_FOR_PLUS = re.compile(r"(.{10}[Tt ].*\d) (\d\d:?\d\d)")
+
+
+def _with_plus(value: object) -> object:
+    """Give a time the plus of its zone back, of which a URL that holds it as it is makes a space.
+
+    >>> _with_plus("2026-08-01T09:00:00 09:00")
+    '2026-08-01T09:00:00+09:00'
+    """
+    return _SPACE_FOR_PLUS.sub(r"\1+\2", value) if isinstance(value, str) else value
+
+
+MomentIn = Annotated[Moment, BeforeValidator(_with_plus)]
+"""A time in a query."""
 Limit = Annotated[int, Field(ge=1, le=MOST, description="Items of a page.")]
 _AFTER = "`next` of the page before; left out for the first one."
 Cursor = Annotated[str | None, Field(max_length=64, description=_AFTER)]

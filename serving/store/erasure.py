@@ -90,22 +90,27 @@ def apply(database: Database, file: Path, now_us: int) -> int:
     ------
     DatabaseError
     """
-    with database.writing() as connection:
+
+    def work(connection: sa.Connection) -> int:
         _alone(connection)
         here, said = tombstones.all_of(connection), tombstones.read(file)
         missing = [said[each] for each in said.keys() - here.keys()]
         again = _with_hash(connection, {each.lead_hash for each in missing})
         tombstones.keep(connection, missing)
         tombstones.write(file, [here[each] for each in here.keys() - said.keys()])
+        hold(connection, again)
         for start in range(0, len(again), AT_ONCE):
             _delete(connection, again[start : start + AT_ONCE])
         salt = salt_of(connection)
         for lead_id in again:
             proof = json.loads(said[hashed(lead_id, salt)].proof)
             _tell(connection, [lead_id], proof["proof_id"], now_us)
+        return len(again)
+
+    again = database.write(work)
     if again:
         database.scrub()
-    return len(again)
+    return again
 
 
 def _alone(connection: sa.Connection) -> None:

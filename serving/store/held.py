@@ -62,8 +62,11 @@ def hold(connection: sa.Connection, lead_ids: Iterable[str]) -> dict[str, Record
     ids = {*lead_ids}
     found = _records(connection, sorted(ids))
     if connection.dialect.name == "postgresql":
-        _lock(connection, ids | {record.survivor for record in found.values()})
-        found = _records(connection, sorted(ids))
+        held: set[str] = set()
+        while wanted := (ids | {record.survivor for record in found.values()}) - held:
+            _lock(connection, wanted)  # they may have been merged into others meanwhile
+            held |= wanted
+            found = _records(connection, sorted(ids))
     further = {record.survivor for record in found.values()} - found.keys()
     return found | _records(connection, sorted(further)) if further else found
 

@@ -17,6 +17,8 @@ from serving.store.tables import changes, decisions, events, leads, merges
 
 INQUIRY = "inquiry"
 ALL = 2**63 - 1
+EXACT = 2.0**53
+"""Up to it a float holds every whole number."""
 ROWS_AT_ONCE = 2_000
 YES_NO = {"true": True, "false": False}
 
@@ -336,4 +338,4 @@ def meant(text: str | None, kind: str) -> Value:
         number = float(text)
     except ValueError:
         return text
-    return int(number) if number.is_integer() else number
+    return int(number) if abs(number) < EXACT and number.is_integer() else number

@@ -33,7 +33,7 @@ leads = sa.Table(
     _us("received_us"),
     sa.Column("account_id", sa.String(ID)),
     sa.Column("suppress", sa.Text, nullable=False),
-    sa.Column("merged_into", sa.String(ID), index=True),
+    sa.Column("merged_into", sa.String(ID)),
     _us("merged_us", nullable=True),
     sa.Column("episode", sa.Integer, nullable=False),
     sa.Column("inquiry_seq", sa.BigInteger, nullable=False, server_default="0"),
@@ -41,6 +41,12 @@ leads = sa.Table(
     _us("changed_us"),
     _us("scored_us", nullable=True),
     sa.Index("ix_leads_received_us_lead_id", "received_us", "lead_id"),
+    sa.Index(
+        "ix_leads_merged_into",
+        "merged_into",
+        sqlite_where=sa.text("merged_into IS NOT NULL"),
+        postgresql_where=sa.text("merged_into IS NOT NULL"),
+    ),
 )
 """One row a lead that has a record.
 

@@ -200,7 +200,14 @@ def upgrade() -> None:
         sa.Column("scored_us", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("lead_id", name=op.f("pk_leads")),
     )
-    op.create_index(op.f("ix_leads_merged_into"), "leads", ["merged_into"], unique=False)
+    op.create_index(
+        op.f("ix_leads_merged_into"),
+        "leads",
+        ["merged_into"],
+        unique=False,
+        sqlite_where=sa.text("merged_into IS NOT NULL"),
+        postgresql_where=sa.text("merged_into IS NOT NULL"),
+    )
     op.create_index(
         "ix_leads_received_us_lead_id", "leads", ["received_us", "lead_id"], unique=False
     )
