@@ -151,3 +151,12 @@ def as_csv(value):
 
 def micros(text):
     return round(datetime.fromisoformat(text).timestamp() * 1_000_000)
+
+
+def sqlite_steps(connection, work):
+    """Count the steps of SQLite's machine that some work takes."""
+    taken, own = count(), connection.connection.driver_connection
+    own.set_progress_handler(lambda: next(taken) < 0, 1)
+    work()
+    own.set_progress_handler(None, 0)
+    return next(taken)

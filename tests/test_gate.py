@@ -150,6 +150,22 @@ def test_a_database_that_does_not_answer_is_not_waited_for(embedded, monkeypatch
     assert score(embedded).status_code == 503
 
 
+def test_a_key_that_was_seen_is_looked_up_once_at_a_time(embedded, monkeypatch):
+    assert score(embedded).status_code == 200
+    asked, real = [], keys.find
+
+    def find(*given):
+        asked.append(1)
+        time.sleep(0.3)
+        return real(*given)
+
+    monkeypatch.setattr(keys, "find", find)
+    embedded.now_us += 6 * SECOND_US
+    answers = embedded.send_at_once(50, "POST", "/v1/score", json={"leads": json_leads(1, 1)})
+    assert {answer.status_code for answer in answers} == {200}
+    assert len(asked) == 1
+
+
 def test_only_so_many_keys_are_remembered(embedded, monkeypatch):
     monkeypatch.setattr(gate, "MOST_KNOWN", 2)
     for client in ("a", "b", "c"):

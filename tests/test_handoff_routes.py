@@ -532,3 +532,10 @@ def test_of_one_that_waits_nobody_is_told(service):
     assert newest(service)["allowed"] == ["override"]
     walk(service, "override")
     assert [data["lead_id"] for _, data in messages(service)] == ["L-1"]
+
+
+def test_a_transition_needs_no_body(service):
+    item = newest(service)
+    head = {"if-match": str(item["version"])}
+    answer = service.send("POST", f"/v1/handoffs/{item['handoff_id']}/accept", headers=head)
+    assert (answer.status_code, answer.json()["status"]) == (200, "accepted")

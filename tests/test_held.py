@@ -27,7 +27,11 @@ def service(postgres_url):
 
 
 def tell(service, event_id="E-2"):
-    body = {"event_id": event_id, "lead_id": "L-1", "event_type": "inquiry"}
+    return tell_of(service, "L-1", event_id)
+
+
+def tell_of(service, lead_id, event_id="E-3"):
+    body = {"event_id": event_id, "lead_id": lead_id, "event_type": "inquiry"}
     body["occurred_at"] = iso(service.now_us)
     return service.post("/v1/events", {"events": [body]}).json()["results"]
 
@@ -60,6 +64,37 @@ def score_again(service):
 def forget(service):
     policy = Policy(keep_events_days=30)
     return Retention(service.database, policy).run(service.now_us + 99 * DAY_US)["events"]
+
+
+def test_a_survivor_of_meanwhile_is_held_too(service):
+    """Else two write about one lead, and number what they received as nobody can read it."""
+    other = {"lead_id": "L-2", "created_at": iso(EPOCH_US), "attributes": {}}
+    service.post("/v1/leads", {"leads": [other]})
+    found, held, goes = [], threading.Event(), threading.Event()
+
+    def hold_it():
+        with service.database.writing() as connection:
+            found.append(hold(connection, ["L-1"]))
+            held.set()
+            goes.wait(20)
+
+    one = threading.Thread(target=hold_it)
+    with service.database.writing() as connection:
+        hold(connection, ["L-1", "L-2"])
+        one.start()
+        until_one_waits(service.database)
+        merged = leads.update().where(leads.c.lead_id == "L-1")
+        connection.execute(merged.values(merged_into="L-2", merged_us=service.now_us))
+    assert held.wait(20)
+    other = threading.Thread(target=lambda: found.append(tell_of(service, "L-2")))
+    other.start()
+    until_one_waits(service.database)
+    assert found[0].keys() == {"L-1", "L-2"}
+    assert len(found) == 1
+    goes.set()
+    for thread in (one, other):
+        thread.join(20)
+    assert found[1] == [{"id": "E-3", "status": "stored"}]
 
 
 @pytest.mark.parametrize(

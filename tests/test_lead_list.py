@@ -10,7 +10,7 @@ from serving.http.lead_routes import LeadState
 from serving.store import standing
 from tests.sales import add_event, add_lead, close, decide, merge
 from tests.scorers import AS_OF_US, EPOCH_US, json_leads
-from tests.states import crm, put
+from tests.states import crm, put, sqlite_steps
 
 HOUR_US = DAY_US // 24
 ITEM = {
@@ -210,3 +210,46 @@ def test_a_bad_filter_is_a_problem(service, query):
 def test_reading_is_enough(service):
     assert service.get("/v1/leads", token=service.key("reader", ["read"])).status_code == 200
     assert service.get("/v1/leads", token=service.key("writer", ["write"])).status_code == 403
+
+
+@pytest.mark.parametrize("state", ["raw", "inquiry", "nurtured", "flagged", "won"])
+def test_a_state_that_hardly_any_lead_is_in_is_found_by_index_whatever_sqlite_counted(
+    sqlite_url, state
+):
+    steps = {}
+    with crm(sqlite_url) as service:
+        for at, leads in enumerate((100, 1_000)):
+            send(service, *(f"{at}/{n}" for n in range(leads)))
+            for start in range(0, leads, 500):
+                some = [
+                    {"event_id": f"{at}/{n}", "lead_id": f"{at}/{n}", "event_type": "web_visit"}
+                    | {"occurred_at": iso(EPOCH_US)}
+                    for n in range(start, min(start + 500, leads))
+                ]
+                service.post("/v1/events", {"events": some})
+            with service.database.writing() as connection:
+                connection.exec_driver_sql("ANALYZE")
+            wanted = standing.Wanted(state=state)
+            with service.database.reading() as connection:
+                steps[leads] = sqlite_steps(
+                    connection, lambda c=connection, w=wanted: standing.page(c, w, None, 50)
+                )
+    assert steps[1_000] < 30 * steps[100]
+
+
+def test_the_plus_of_a_zone_may_stand_in_a_url_as_it_is(service):
+    send(service, "L-1")
+    for path in ("/v1/leads?updated_since=", "/v1/handoffs?since="):
+        moments = ("2020-01-01T09:00:00+09:00", "2020-01-01T09:00:00%2B09:00", "2020-01-01T00:00Z")
+        found = [service.get(path + each).json() for each in moments]
+        assert found[0] == found[1] == found[2]
+        assert "items" in found[0]
+
+
+def test_a_filter_that_a_list_has_not_is_refused(service):
+    for path in ("/v1/leads?status=won", "/v1/handoffs?state=won", "/v1/leads/L-1/history?page=2"):
+        answer = service.get(path)
+        assert answer.status_code == 422
+        (error,) = answer.json()["errors"]
+        assert error["code"] == "unknown"
+        assert "it has" in error["detail"]

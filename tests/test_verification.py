@@ -1,7 +1,6 @@
 """What machines do in a lead's name is marked, kept, and counted apart."""
 
 from dataclasses import replace
-from itertools import count
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -17,7 +16,7 @@ from serving.store.replay import replay
 from serving.store.tables import decisions, events
 from serving.store.verification import CLICK, OPEN, machine_made, mark
 from tests.scorers import EPOCH_US, SPEC, small_scorer
-from tests.states import crm
+from tests.states import crm, sqlite_steps
 from training.simulator import HOUR_US, NOW_US, simulate
 
 SECOND_US = 1_000_000
@@ -135,18 +134,11 @@ def test_judging_an_event_does_not_take_longer_with_the_history_of_its_lead(sqli
             ]
             connection.execute(events.insert(), rows)
             new = Event("crm", "new", lead_id, OPEN, DAY_US, DAY_US)
-            steps[lead_id] = _steps(connection, lambda new=new: mark(connection, [new], DAY_US))
+            steps[lead_id] = sqlite_steps(
+                connection, lambda new=new: mark(connection, [new], DAY_US)
+            )
     database.close()
     assert 0 < steps["long"] < 2 * steps["short"]
-
-
-def _steps(connection, work):
-    """Count the steps of SQLite's machine that some work takes."""
-    taken, own = count(), connection.connection.driver_connection
-    own.set_progress_handler(lambda: next(taken) < 0, 1)
-    work()
-    own.set_progress_handler(None, 0)
-    return next(taken)
 
 
 def test_a_burst_counts_as_a_type_of_its_own(service):
