@@ -68,9 +68,9 @@ def forget(service):
 
 def test_a_survivor_of_meanwhile_is_held_too(service):
     """Else two write about one lead, and number what they received as nobody can read it."""
-    other = {"lead_id": "L-2", "created_at": iso(EPOCH_US), "attributes": {}}
-    service.post("/v1/leads", {"leads": [other]})
-    found, held, goes = [], threading.Event(), threading.Event()
+    lead = {"lead_id": "L-2", "created_at": iso(EPOCH_US), "attributes": {}}
+    service.post("/v1/leads", {"leads": [lead]})
+    found, told, held, goes = [], [], threading.Event(), threading.Event()
 
     def hold_it():
         with service.database.writing() as connection:
@@ -79,6 +79,7 @@ def test_a_survivor_of_meanwhile_is_held_too(service):
             goes.wait(20)
 
     one = threading.Thread(target=hold_it)
+    other = threading.Thread(target=lambda: told.append(tell_of(service, "L-2")))
     with service.database.writing() as connection:
         hold(connection, ["L-1", "L-2"])
         one.start()
@@ -86,15 +87,14 @@ def test_a_survivor_of_meanwhile_is_held_too(service):
         merged = leads.update().where(leads.c.lead_id == "L-1")
         connection.execute(merged.values(merged_into="L-2", merged_us=service.now_us))
     assert held.wait(20)
-    other = threading.Thread(target=lambda: found.append(tell_of(service, "L-2")))
     other.start()
     until_one_waits(service.database)
     assert found[0].keys() == {"L-1", "L-2"}
-    assert len(found) == 1
+    assert not told
     goes.set()
-    for thread in (one, other):
-        thread.join(20)
-    assert found[1] == [{"id": "E-3", "status": "stored"}]
+    one.join(20)
+    other.join(20)
+    assert told == [[{"id": "E-3", "status": "stored"}]]
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,6 @@ from serving.http.item_schemas import (
 from serving.http.problems import Fault, Problem
 from serving.http.state import State
 from serving.http.writes import Written, write
-from serving.store import tombstones
 from serving.store.call import Call
 from serving.store.intake import Sent, Taken, take
 from serving.store.items import Event, Lead, Link, Outcome, Result
@@ -113,7 +112,7 @@ def _take_leads(connection: sa.Connection, items: Items[LeadItem], call: Call) -
         for item in items.taken
     ]
     taken = take(connection, Sent(leads=sent), call)
-    return written(connection, items, taken.leads, taken)
+    return written(items, taken.leads, taken)
 
 
 def _take_events(connection: sa.Connection, items: Items[EventItem], call: Call) -> Written:
@@ -132,7 +131,7 @@ def _take_events(connection: sa.Connection, items: Items[EventItem], call: Call)
         for item in items.taken
     ]
     taken = take(connection, Sent(events=sent), call)
-    return written(connection, items, taken.events, taken)
+    return written(items, taken.events, taken)
 
 
 def _take_outcomes(connection: sa.Connection, items: Items[OutcomeItem], call: Call) -> Written:
@@ -141,17 +140,14 @@ def _take_outcomes(connection: sa.Connection, items: Items[OutcomeItem], call: C
         for item in items.taken
     ]
     taken = take(connection, Sent(outcomes=sent), call)
-    return written(connection, items, taken.outcomes, taken)
+    return written(items, taken.outcomes, taken)
 
 
-def written(
-    connection: sa.Connection, items: Items[Any], taken_items: Sequence[Result], taken: Taken
-) -> Written:
+def written(items: Items[Any], taken_items: Sequence[Result], taken: Taken) -> Written:
     """Return what a request with items is answered; not kept where it names an erased lead."""
     results = items.results(taken_items)
-    further = {each for each in items.ids if each is not None} - {*taken.lead_ids}
-    gone = taken.gone or (further and tombstones.erased(connection, further))
-    return Written(items.answer(results), taken.lead_ids, items.ids, results, again=not gone)
+    again = not taken.gone
+    return Written(items.answer(results), taken.lead_ids, items.ids, results, again=again)
 
 
 def _read_merge(body: bytes) -> MergeRequest:

@@ -120,7 +120,7 @@ def _take(connection: sa.Connection, batch: Batch, call: Call) -> Written:
             continue
         lead = next(leads) if each.lead else None
         results.append(_of_both(lead, next(links) if each.link else None))
-    return written(connection, batch.messages, results, taken)
+    return written(batch.messages, results, taken)
 
 
 def _of_both(lead: Result | None, link: Result | None) -> Result:

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from serving.http import problems
 from serving.http.direct_route import JSON_TYPE, JsonBytes, read_body
 from serving.http.state import State
-from serving.store import audit
+from serving.store import audit, tombstones
 from serving.store.call import Call
 from serving.store.items import Result
 from serving.store.tables import idempotency
@@ -137,6 +137,10 @@ def _seen(connection: sa.Connection, call: Call, key: str, fingerprint: str) -> 
 
 
 def _keep(connection: sa.Connection, call: Call, key: str, fingerprint: str, done: Written) -> None:
+    """Keep an answer, unless it names a lead that was erased."""
+    named = {*done.lead_ids, *filter(None, done.mentioned)}
+    if tombstones.erased(connection, named):
+        return
     connection.execute(
         idempotency.insert().values(
             client=call.client.name,
@@ -144,7 +148,7 @@ def _keep(connection: sa.Connection, call: Call, key: str, fingerprint: str, don
             fingerprint=fingerprint,
             status=200,
             body=done.body,
-            lead_ids=json.dumps(sorted({*done.lead_ids, *filter(None, done.mentioned)})),
+            lead_ids=json.dumps(sorted(named)),
             created_us=call.now_us,
         )
     )

@@ -4,7 +4,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any, Generic, TypeVar
 
@@ -24,6 +24,10 @@ class _Turn(Generic[Result]):
     Attributes
     ----------
     work : callable
+    awake : threading.Event
+        Set when it is done, or leads.
+    leads : bool
+        Who brought it does those that wait, this one among them.
     over : bool
         Nobody waits for it any more.
     done : bool
@@ -34,6 +38,8 @@ class _Turn(Generic[Result]):
     """
 
     work: Callable[[sa.Connection], Result]
+    awake: threading.Event = field(default_factory=threading.Event)
+    leads: bool = False
     over: bool = False
     done: bool = False
     given: Result | None = None
@@ -65,7 +71,7 @@ class Turns:
 
     def __init__(self) -> None:
         self._waiting: deque[_Turn[Any]] = deque()
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
         self._led = False
 
     def do(
@@ -88,22 +94,32 @@ class Turns:
             They took longer; it was not begun, or its end is not known.
         """
         turn = _Turn(work)
-        with self._changed:
+        with self._lock:
             self._waiting.append(turn)
-            if not self._changed.wait_for(lambda: turn.done or not self._led, seconds):
-                turn.over = True
+            turn.leads = not self._led
+            self._led = True
+        if not (turn.leads or turn.awake.wait(seconds)):
+            with self._lock:
+                turn.over = not turn.awake.is_set()
+            if turn.over:
                 raise TimeoutError
-            leads = not turn.done
-            self._led = self._led or leads
-        if leads:
+        if turn.leads:
             try:
                 while not turn.done:
                     self._lead(turn, transaction)
             finally:
-                with self._changed:
-                    self._led = False
-                    self._changed.notify_all()
+                self._hand_on()
         return turn.result()
+
+    def _hand_on(self) -> None:
+        """Let one of those who wait lead from now on."""
+        with self._lock:
+            heirs = (turn for turn in self._waiting if not turn.over)
+            heir = next(heirs, None)
+            self._led = heir is not None
+            if heir is not None:
+                heir.leads = True
+                heir.awake.set()
 
     def _lead(self, own: _Turn[Any], transaction: Transaction) -> None:
         """Do what waits, in one transaction; where it cannot begin, only the own turn is over."""
@@ -123,21 +139,20 @@ class Turns:
                 taken = taken or [self._withdrawn(own)]
                 for turn in taken:
                     turn.error = error
-        with self._changed:
-            for turn in taken:
-                turn.done = True
-            self._changed.notify_all()
+        for turn in taken:
+            turn.done = True
+            turn.awake.set()
 
     def _next(self, taken: int, until: float) -> _Turn[Any] | None:
         """Return the next work that somebody waits for, if it may join those that were taken."""
-        with self._changed:
+        with self._lock:
             while self._waiting and self._waiting[0].over:
                 self._waiting.popleft()
             joins = not taken or (taken < TOGETHER and monotonic() < until)
             return self._waiting.popleft() if self._waiting and joins else None
 
     def _withdrawn(self, turn: _Turn[Any]) -> _Turn[Any]:
-        with self._changed:
+        with self._lock:
             self._waiting.remove(turn)
         return turn
 
