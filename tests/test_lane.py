@@ -82,13 +82,12 @@ def test_what_a_call_raises_reaches_who_asked(database):
 
 
 def test_the_threads_go_with_the_lane(database):
-    before = threading.active_count()
     ways = Lane(database, 5, 10)
     asyncio.run(asked(ways, lambda: time.sleep(0.05), 5))
-    assert threading.active_count() == before + 5
+    threads = [*ways._threads]
+    assert [thread.is_alive() for thread in threads] == [True] * 5
     del ways
     gc.collect()
-    until = time.monotonic() + 10
-    while threading.active_count() > before and time.monotonic() < until:
-        time.sleep(0.02)
-    assert threading.active_count() == before
+    for thread in threads:
+        thread.join(10)
+    assert [thread.is_alive() for thread in threads] == [False] * 5
