@@ -45,6 +45,7 @@ ROWS_AT_ONCE = 1 << 18
 COMPRESSION = "lz4"
 THREADS = 2
 ID_FILES = 64
+"""Over which ids are spread that are to be compared: each is sorted in memory."""
 
 Done = Callable[[int], None]
 

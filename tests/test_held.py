@@ -6,6 +6,7 @@ import pytest
 import sqlalchemy as sa
 
 from features.moments import iso
+from serving.store import tombstones
 from serving.store.held import hold
 from serving.store.overdue import Overdue
 from serving.store.policy import DAY_US, Policy
@@ -41,9 +42,9 @@ def close(service):
     return service.post("/v1/outcomes", {"outcomes": [body]}).json()["results"]
 
 
-def accept(service):
+def accept(service, **headers):
     ((own_id, version),) = service.rows(sa.select(handoffs.c.handoff_id, handoffs.c.version))
-    head = {"if-match": str(version)}
+    head = {"if-match": str(version)} | headers
     body = {"at": iso(service.now_us)}
     return service.post(f"/v1/handoffs/{own_id}/accept", body, headers=head).json()["status"]
 
@@ -64,6 +65,13 @@ def score_again(service):
 def forget(service):
     policy = Policy(keep_events_days=30)
     return Retention(service.database, policy).run(service.now_us + 99 * DAY_US)["events"]
+
+
+def test_an_answer_is_kept_without_waiting_for_who_erases(service):
+    """Who erases waits for the lead that is held: else both would wait in a circle."""
+    with service.database.writing() as connection:
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(tombstones.LOCK)))
+        assert accept(service, **{"idempotency-key": "K-1"}) == "accepted"
 
 
 def test_a_survivor_of_meanwhile_is_held_too(service):

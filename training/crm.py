@@ -186,7 +186,7 @@ def joined(parts: Sequence[Crm], origin: Overview, findings: tuple[Finding, ...]
     Parameters
     ----------
     parts : sequence of Crm
-        At least one. Of the changes' `source_row` nothing is meant any more.
+        At least one. The `source_row` of a change stays that of its part.
     origin : Overview
         Of all leads.
     findings : tuple of Finding

@@ -345,10 +345,6 @@ def _decision(row: Any) -> dict[str, Any]:
 def _known(connection: sa.Connection, lead_id: str) -> Standing:
     found = standing(connection, lead_id)
     if found is None:
-        raise _unknown()
+        detail = "there is no record of this lead: send it to POST /v1/leads"
+        raise problems.of(404, "unknown_lead", detail)
     return found
-
-
-def _unknown() -> problems.Problem:
-    detail = "there is no record of this lead: send it to POST /v1/leads"
-    return problems.of(404, "unknown_lead", detail)

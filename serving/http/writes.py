@@ -139,7 +139,7 @@ def _seen(connection: sa.Connection, call: Call, key: str, fingerprint: str) -> 
 def _keep(connection: sa.Connection, call: Call, key: str, fingerprint: str, done: Written) -> None:
     """Keep an answer, unless it names a lead that was erased."""
     named = {*done.lead_ids, *filter(None, done.mentioned)}
-    if tombstones.erased(connection, named):
+    if tombstones.among(connection, named):
         return
     connection.execute(
         idempotency.insert().values(

@@ -71,6 +71,7 @@ def erase(
     if proof := tombstones.proof_of(connection, lead_id):
         return proof
     ids = _group(connection, lead_id)
+    hold(connection, ids)
     rows = _delete(connection, ids)
     if not any(rows.values()):
         return None
@@ -126,8 +127,7 @@ def _group(connection: sa.Connection, lead_id: str) -> list[str]:
 
 
 def _delete(connection: sa.Connection, ids: Sequence[str]) -> dict[str, int]:
-    """Delete all rows about leads; return how many of each table."""
-    hold(connection, ids)
+    """Delete all rows about leads that are held; return how many of each table."""
     rows = {}
     held = sa.select(leads.c.lead_id).where(leads.c.lead_id.in_(ids)).order_by(leads.c.lead_id)
     connection.execute(held.with_for_update()).all()

@@ -64,9 +64,8 @@ class Rescoring:
                     break
                 total, last = total + len(scored), scored[-1]
                 self.pause(perf_counter() - began)
-        if (
-            lease.holds() and not total
-        ):  # else once more: a write that began with the old model may end now
+            mine = lease.holds()
+        if mine and not total:  # else once more: a write that began with the old model may end now
             self._done = due
         return total
 
